@@ -1,1 +1,368 @@
+//! The key codec: values as bytes whose order is the order of the values.
+//!
+//! `docs/format/keys.md` is the reference. Each column is one mark byte (a value or NULL) and the value's
+//! bytes; a descending column inverts the latter. The bytes of a column say where they end, so columns can
+//! simply follow each other, and a prefix of the columns is a prefix of the bytes.
 
+use crate::{Array, Error, Interval, Numeric, Reader, Result, Type, Value};
+use serde::{Deserialize, Serialize};
+
+/// How one column of a key is sorted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct KeyOrder {
+    /// `DESC`.
+    pub descending: bool,
+    /// `NULLS FIRST`.
+    pub nulls_first: bool,
+}
+
+const NULL_FIRST: u8 = 0;
+const VALUE: u8 = 1;
+const NULL_LAST: u8 = 2;
+
+/// Appends a column.
+///
+/// # Errors
+/// `Statement` (42704) for a type without an order.
+pub fn encode(value: &Value, order: KeyOrder, out: &mut Vec<u8>) -> Result<()> {
+    if value.is_null() {
+        out.push(null_mark(order));
+        return Ok(());
+    }
+    out.push(VALUE);
+    let start = out.len();
+    encode_value(value, out)?;
+    if order.descending {
+        out.iter_mut().skip(start).for_each(|byte| *byte = !*byte);
+    }
+    Ok(())
+}
+
+/// The mark of a NULL.
+#[must_use]
+pub const fn null_mark(order: KeyOrder) -> u8 {
+    if order.nulls_first { NULL_FIRST } else { NULL_LAST }
+}
+
+/// The least bytes that are greater than everything that starts with `prefix`; `None` if there are none.
+#[must_use]
+pub fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let kept = prefix.iter().rposition(|&byte| byte != u8::MAX)?;
+    let mut end = prefix.get(..=kept)?.to_vec();
+    *end.last_mut()? += 1;
+    Some(end)
+}
+
+fn encode_value(value: &Value, out: &mut Vec<u8>) -> Result<()> {
+    match value {
+        Value::Null => return Err(Error::internal("a NULL has no key bytes")),
+        Value::Bool(v) => out.push(u8::from(*v)),
+        Value::Int2(v) => out.extend((v.cast_unsigned() ^ (1 << 15)).to_be_bytes()),
+        Value::Int4(v) | Value::Date(v) => out.extend((v.cast_unsigned() ^ (1 << 31)).to_be_bytes()),
+        Value::Int8(v) | Value::Time(v) | Value::Timestamp(v) | Value::Timestamptz(v) => {
+            out.extend((v.cast_unsigned() ^ (1 << 63)).to_be_bytes());
+        }
+        Value::Float4(v) => out.extend(ordered_f32(*v).to_be_bytes()),
+        Value::Float8(v) => out.extend(ordered_f64(*v).to_be_bytes()),
+        Value::Numeric(v) => encode_numeric(*v, out),
+        Value::Text(v) | Value::Jsonb(v) => encode_bytes(v.as_bytes(), out),
+        Value::Bytea(v) => encode_bytes(v, out),
+        Value::Uuid(v) => out.extend(v),
+        Value::Interval(v) => out.extend((v.comparable().cast_unsigned() ^ (1 << 127)).to_be_bytes()),
+        Value::Array(v) => encode_array(v, out)?,
+        Value::Vector(_) => return Err(no_order()),
+    }
+    Ok(())
+}
+
+fn no_order() -> Error {
+    Error::statement("42704", "data type vector has no default operator class for access method \"btree\"")
+        .with_hint("Vectors have no order; an index for nearest neighbours is made with USING hnsw.")
+}
+
+/// Every NaN is one value above all numbers, and -0 is 0, as PostgreSQL compares.
+fn ordered_f64(v: f64) -> u64 {
+    let v = if v.is_nan() { f64::NAN } else { v + 0.0 };
+    let bits = v.to_bits();
+    if bits >> 63 == 1 { !bits } else { bits ^ (1 << 63) }
+}
+
+fn ordered_f32(v: f32) -> u32 {
+    let v = if v.is_nan() { f32::NAN } else { v + 0.0 };
+    let bits = v.to_bits();
+    if bits >> 31 == 1 { !bits } else { bits ^ (1 << 31) }
+}
+
+fn encode_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    for &byte in bytes {
+        out.push(byte);
+        if byte == 0 {
+            out.push(0xff);
+        }
+    }
+    out.extend([0, 0]);
+}
+
+fn encode_array(array: &Array, out: &mut Vec<u8>) -> Result<()> {
+    for item in &array.items {
+        encode(item, KeyOrder::default(), out)?;
+    }
+    out.push(0);
+    Ok(())
+}
+
+const NEGATIVE: u8 = 0;
+const ZERO: u8 = 1;
+const POSITIVE: u8 = 2;
+const EXPONENT_BIAS: i32 = 1 << 15;
+
+/// Sign, then exponent and digits of `0.ddd * 10^exponent`, two digits a byte, with an end mark; inverted
+/// below zero.
+fn encode_numeric(value: Numeric, out: &mut Vec<u8>) {
+    let digits = value.unscaled.unsigned_abs().to_string();
+    let significant = digits.trim_end_matches('0');
+    if significant.is_empty() {
+        out.push(ZERO);
+        return;
+    }
+    let negative = value.unscaled < 0;
+    out.push(if negative { NEGATIVE } else { POSITIVE });
+    let start = out.len();
+    let exponent = digits.len() as i32 - i32::from(value.scale);
+    out.extend(((exponent + EXPONENT_BIAS) as u16).to_be_bytes());
+    for pair in significant.as_bytes().chunks(2) {
+        let tens = pair.first().map_or(0, |d| d - b'0');
+        let ones = pair.get(1).map_or(0, |d| d - b'0');
+        out.push(tens * 10 + ones + 1);
+    }
+    out.push(0);
+    if negative {
+        out.iter_mut().skip(start).for_each(|byte| *byte = !*byte);
+    }
+}
+
+/// Reads a column of type `ty` and moves past it. A numeric comes back without trailing zeros and an
+/// interval as microseconds alone: equal values have equal keys.
+///
+/// # Errors
+/// `Damaged` if the bytes are no key of that type.
+pub fn decode(ty: &Type, order: KeyOrder, r: &mut Reader<'_>) -> Result<Value> {
+    match r.u8()? {
+        VALUE => decode_value(ty, if order.descending { 0xff } else { 0 }, r),
+        mark if mark == null_mark(order) => Ok(Value::Null),
+        _ => Err(r.damaged("unknown mark of a column")),
+    }
+}
+
+fn decode_value(ty: &Type, flip: u8, r: &mut Reader<'_>) -> Result<Value> {
+    Ok(match ty {
+        Type::Bool => match r.u8()? ^ flip {
+            0 => Value::Bool(false),
+            1 => Value::Bool(true),
+            _ => return Err(r.damaged("a boolean is neither true nor false")),
+        },
+        Type::Int2 => Value::Int2((u16::from_be_bytes(flipped(r, flip)?) ^ (1 << 15)).cast_signed()),
+        Type::Int4 => Value::Int4(int4(r, flip)?),
+        Type::Date => Value::Date(int4(r, flip)?),
+        Type::Int8 => Value::Int8(int8(r, flip)?),
+        Type::Time => Value::Time(int8(r, flip)?),
+        Type::Timestamp => Value::Timestamp(int8(r, flip)?),
+        Type::Timestamptz => Value::Timestamptz(int8(r, flip)?),
+        Type::Float4 => {
+            let bits = u32::from_be_bytes(flipped(r, flip)?);
+            Value::Float4(f32::from_bits(if bits >> 31 == 1 { bits ^ (1 << 31) } else { !bits }))
+        }
+        Type::Float8 => {
+            let bits = u64::from_be_bytes(flipped(r, flip)?);
+            Value::Float8(f64::from_bits(if bits >> 63 == 1 { bits ^ (1 << 63) } else { !bits }))
+        }
+        Type::Numeric { .. } => Value::Numeric(decode_numeric(flip, r)?),
+        Type::Text | Type::Varchar(_) => Value::Text(decode_text(flip, r)?),
+        Type::Jsonb => Value::Jsonb(decode_text(flip, r)?),
+        Type::Bytea => Value::Bytea(decode_bytes(flip, r)?),
+        Type::Uuid => Value::Uuid(flipped(r, flip)?),
+        Type::Interval => Value::Interval(decode_interval(flip, r)?),
+        Type::Array(element) => Value::Array(decode_array(element, flip, r)?),
+        Type::Vector(_) => return Err(r.damaged("a vector is no key")),
+    })
+}
+
+fn flipped<const N: usize>(r: &mut Reader<'_>, flip: u8) -> Result<[u8; N]> {
+    Ok(r.array::<N>()?.map(|byte| byte ^ flip))
+}
+
+fn int4(r: &mut Reader<'_>, flip: u8) -> Result<i32> {
+    Ok((u32::from_be_bytes(flipped(r, flip)?) ^ (1 << 31)).cast_signed())
+}
+
+fn int8(r: &mut Reader<'_>, flip: u8) -> Result<i64> {
+    Ok((u64::from_be_bytes(flipped(r, flip)?) ^ (1 << 63)).cast_signed())
+}
+
+fn decode_bytes(flip: u8, r: &mut Reader<'_>) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    loop {
+        match r.u8()? ^ flip {
+            0 => match r.u8()? ^ flip {
+                0 => return Ok(out),
+                0xff => out.push(0),
+                _ => return Err(r.damaged("unknown escape")),
+            },
+            byte => out.push(byte),
+        }
+    }
+}
+
+fn decode_text(flip: u8, r: &mut Reader<'_>) -> Result<String> {
+    String::from_utf8(decode_bytes(flip, r)?).map_err(|_| r.damaged("a text is not UTF-8"))
+}
+
+fn decode_interval(flip: u8, r: &mut Reader<'_>) -> Result<Interval> {
+    const DAY: i128 = 86_400_000_000;
+    let length = (u128::from_be_bytes(flipped(r, flip)?) ^ (1 << 127)).cast_signed();
+    // Days take what microseconds cannot hold.
+    let days = if i64::try_from(length).is_ok() { 0 } else { length / DAY };
+    let month_days = if i32::try_from(days).is_ok() { 0 } else { days / 30 };
+    let wrong = |_| r.damaged("an interval is too long");
+    Ok(Interval {
+        months: i32::try_from(month_days).map_err(wrong)?,
+        days: i32::try_from(days - month_days * 30).map_err(wrong)?,
+        micros: i64::try_from(length - days * DAY).map_err(wrong)?,
+    })
+}
+
+fn decode_array(element: &Type, flip: u8, r: &mut Reader<'_>) -> Result<Array> {
+    let mut items = Vec::new();
+    loop {
+        match r.u8()? ^ flip {
+            0 => return Ok(Array { element: element.clone(), items }),
+            VALUE => items.push(decode_value(element, flip, r)?),
+            NULL_LAST => items.push(Value::Null),
+            _ => return Err(r.damaged("unknown mark of an element")),
+        }
+    }
+}
+
+fn decode_numeric(flip: u8, r: &mut Reader<'_>) -> Result<Numeric> {
+    let sign = r.u8()? ^ flip;
+    let flip = match sign {
+        ZERO => return Ok(Numeric { unscaled: 0, scale: 0 }),
+        POSITIVE => flip,
+        NEGATIVE => !flip,
+        _ => return Err(r.damaged("unknown sign")),
+    };
+    let exponent = i32::from(u16::from_be_bytes(flipped(r, flip)?)) - EXPONENT_BIAS;
+    let mut text = String::from(if sign == NEGATIVE { "-0." } else { "0." });
+    loop {
+        match r.u8()? ^ flip {
+            0 => break,
+            pair @ 1..=100 => text.push_str(&format!("{:02}", pair - 1)),
+            _ => return Err(r.damaged("unknown digits")),
+        }
+    }
+    let digits = text.trim_end_matches('0');
+    Numeric::parse(&format!("{digits}e{exponent}")).ok_or_else(|| r.damaged("a number has too many digits"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::cmp::Ordering;
+
+    fn key(value: &Value, order: KeyOrder) -> Vec<u8> {
+        let mut out = Vec::new();
+        encode(value, order, &mut out).unwrap();
+        out
+    }
+
+    fn orders() -> impl Strategy<Value = KeyOrder> {
+        (any::<bool>(), any::<bool>()).prop_map(|(descending, nulls_first)| KeyOrder { descending, nulls_first })
+    }
+
+    /// Two values, the way they compare, and their type.
+    fn pairs() -> BoxedStrategy<(Type, Value, Value, Ordering)> {
+        let small = "[a-c\u{e9}]{0,4}";
+        prop_oneof![
+            any::<(bool, bool)>().prop_map(|(a, b)| (Type::Bool, a.into(), b.into(), a.cmp(&b))),
+            any::<(i16, i16)>().prop_map(|(a, b)| (Type::Int2, a.into(), b.into(), a.cmp(&b))),
+            any::<(i32, i32)>().prop_map(|(a, b)| (Type::Int4, a.into(), b.into(), a.cmp(&b))),
+            any::<(i64, i64)>().prop_map(|(a, b)| (Type::Int8, a.into(), b.into(), a.cmp(&b))),
+            any::<(f64, f64)>().prop_map(|(a, b)| (Type::Float8, a.into(), b.into(), a.partial_cmp(&b).unwrap())),
+            any::<(f32, f32)>().prop_map(|(a, b)| (Type::Float4, a.into(), b.into(), a.partial_cmp(&b).unwrap())),
+            (small, small).prop_map(|(a, b)| {
+                let order = a.as_bytes().cmp(b.as_bytes());
+                (Type::Text, a.into(), b.into(), order)
+            }),
+            any::<(Vec<u8>, Vec<u8>)>().prop_map(|(a, b)| {
+                let order = a.cmp(&b);
+                (Type::Bytea, a.into(), b.into(), order)
+            }),
+            (numerics(), numerics()).prop_map(|(a, b)| {
+                let (x, y) = (a.rescale(6).unwrap(), b.rescale(6).unwrap());
+                (Type::Numeric { precision: 38, scale: 6 }, a.into(), b.into(), x.unscaled.cmp(&y.unscaled))
+            }),
+            (prop::collection::vec(-2..3_i32, 0..4), prop::collection::vec(-2..3_i32, 0..4)).prop_map(|(a, b)| {
+                let order = a.cmp(&b);
+                let array = |v: Vec<i32>| {
+                    Value::Array(Array { element: Type::Int4, items: v.into_iter().map(Value::Int4).collect() })
+                };
+                (Type::Array(Box::new(Type::Int4)), array(a), array(b), order)
+            }),
+        ]
+        .boxed()
+    }
+
+    fn numerics() -> impl Strategy<Value = Numeric> {
+        (-10_000_000_i128..10_000_000, 0_u8..7).prop_map(|(unscaled, scale)| Numeric { unscaled, scale })
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_compare_as_values_do((_, a, b, order) in pairs(), how in orders()) {
+            let (x, y) = (key(&a, how), key(&b, how));
+            prop_assert_eq!(x.cmp(&y), if how.descending { order.reverse() } else { order });
+            let null = key(&Value::Null, how);
+            prop_assert_eq!(null < x, how.nulls_first);
+        }
+
+        #[test]
+        fn what_is_encoded_is_decoded((ty, a, _, _) in pairs(), how in orders()) {
+            let bytes = key(&a, how);
+            let mut r = Reader::new(&bytes, "key");
+            let back = decode(&ty, how, &mut r).unwrap();
+            r.end().unwrap();
+            prop_assert_eq!(key(&back, how), bytes);
+        }
+
+        #[test]
+        fn no_key_is_a_prefix_of_another((_, a, b, order) in pairs(), how in orders()) {
+            let (x, y) = (key(&a, how), key(&b, how));
+            prop_assert!(order == Ordering::Equal || !y.starts_with(&x));
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in any::<Vec<u8>>(), (ty, ..) in pairs(), how in orders()) {
+            let _ = decode(&ty, how, &mut Reader::new(&bytes, "key"));
+        }
+    }
+
+    #[test]
+    fn equal_values_have_equal_keys() {
+        let how = KeyOrder::default();
+        let numeric = |text: &str| key(&Value::Numeric(Numeric::parse(text).unwrap()), how);
+        assert_eq!(numeric("1.50"), numeric("1.5"));
+        assert_eq!(key(&Value::Float8(-0.0), how), key(&Value::Float8(0.0), how));
+        let month = Value::Interval(Interval { months: 1, ..Interval::default() });
+        let days = Value::Interval(Interval { days: 30, ..Interval::default() });
+        assert_eq!(key(&month, how), key(&days, how));
+        assert!(key(&Value::Float8(f64::INFINITY), how) < key(&Value::Float8(f64::NAN), how));
+    }
+
+    #[test]
+    fn the_end_of_a_prefix() {
+        assert_eq!(after_prefix(&[1, 2]), Some(vec![1, 3]));
+        assert_eq!(after_prefix(&[1, 0xff]), Some(vec![2]));
+        assert_eq!(after_prefix(&[0xff]), None);
+    }
+}

@@ -68,10 +68,7 @@ impl Type {
     /// columns carry the Lsn that last set them.
     #[must_use]
     pub const fn is_versioned(&self) -> bool {
-        matches!(
-            self,
-            Self::Text | Self::Varchar(_) | Self::Bytea | Self::Jsonb | Self::Array(_) | Self::Vector(_)
-        )
+        matches!(self, Self::Text | Self::Varchar(_) | Self::Bytea | Self::Jsonb | Self::Array(_) | Self::Vector(_))
     }
 }
 
