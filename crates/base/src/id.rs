@@ -1,5 +1,6 @@
 //! Names that are never reused: commits, rows, and the lives of tables and indexes.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Names a commit. Dense, starts at 1; 0 is the state before the first commit.
@@ -54,7 +55,7 @@ impl RowId {
 
 /// Names one life of a table or of a key index. A table that is dropped and made anew, or emptied as a
 /// whole, gets another one; so nothing that a former life left behind is ever seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Incarnation(pub u32);
 
 #[cfg(test)]

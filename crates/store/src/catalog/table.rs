@@ -1,0 +1,174 @@
+//! The definition of a table. It is kept as JSON, since it is small, rarely written and often extended.
+
+use nodedb_base::key::KeyOrder;
+use nodedb_base::{Error, Incarnation, Result, Type};
+use serde::{Deserialize, Serialize};
+
+/// A table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    /// The table's OID, for its whole life.
+    pub id: u32,
+    /// The OID of its schema.
+    pub schema: u32,
+    /// Its name.
+    pub name: String,
+    /// Under which its rows lie; a new one each time the table is emptied as a whole.
+    pub incarnation: Incarnation,
+    /// Its columns, in the order of the row codec.
+    pub columns: Vec<Column>,
+    /// Its primary key.
+    pub primary_key: Option<PrimaryKey>,
+    /// Its key indexes, those of constraints among them.
+    pub indexes: Vec<Index>,
+    /// Its CHECK constraints.
+    pub checks: Vec<Check>,
+    /// Its FOREIGN KEY constraints.
+    pub foreign_keys: Vec<ForeignKey>,
+}
+
+/// A column.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub ty: Type,
+    /// Whether NULL is refused.
+    pub not_null: bool,
+    /// The SQL expression of its default.
+    pub default: Option<String>,
+}
+
+/// A primary key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrimaryKey {
+    /// The constraint's name.
+    pub name: String,
+    /// Its columns.
+    pub columns: Vec<u16>,
+    /// The index that keeps it, or `None` if the key is the row id itself (a single integer column).
+    pub index: Option<Incarnation>,
+}
+
+/// A key index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Index {
+    /// Under which its entries lie; also its OID.
+    pub id: Incarnation,
+    /// Its name.
+    pub name: String,
+    /// Whether two rows may not have the same key (NULLs are never the same).
+    pub unique: bool,
+    /// Its columns, most significant first.
+    pub columns: Vec<IndexColumn>,
+    /// Whether it keeps a constraint (PRIMARY KEY, UNIQUE, the children's side of a FOREIGN KEY), and so
+    /// cannot be dropped by itself.
+    pub constraint: bool,
+}
+
+/// A column of an index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IndexColumn {
+    /// What is indexed.
+    pub source: IndexSource,
+    /// The type of the keys.
+    #[serde(rename = "type")]
+    pub ty: Type,
+    /// How they are sorted.
+    pub order: KeyOrder,
+}
+
+/// What a column of an index is computed from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IndexSource {
+    /// A column of the table.
+    Column(u16),
+    /// A SQL expression over the row.
+    Expression(String),
+}
+
+/// A CHECK constraint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// The constraint's name.
+    pub name: String,
+    /// The SQL expression, which may not be false.
+    pub expression: String,
+}
+
+/// A FOREIGN KEY constraint, as the child has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForeignKey {
+    /// The constraint's name.
+    pub name: String,
+    /// The child's columns.
+    pub columns: Vec<u16>,
+    /// The parent table's id.
+    pub parent: u32,
+    /// The parent's columns, which are its primary key or unique.
+    pub parent_columns: Vec<u16>,
+    /// The parent's unique index, or `None` if the key is the parent's row id.
+    pub parent_index: Option<Incarnation>,
+    /// The child's index over `columns`, by which a parent finds its children.
+    pub index: Incarnation,
+}
+
+impl Table {
+    /// The bytes of the definition.
+    ///
+    /// # Errors
+    /// `Internal` if it cannot be written as JSON.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self).map_err(|e| Error::internal(format!("could not encode table {}: {e}", self.name)))
+    }
+
+    /// Reads what [`Table::encode`] wrote.
+    ///
+    /// # Errors
+    /// `Damaged` if the bytes are anything else.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        serde_json::from_slice(bytes).map_err(|e| Error::damaged(format!("damaged catalogue: a table: {e}")))
+    }
+
+    /// The types of the columns.
+    #[must_use]
+    pub fn types(&self) -> Vec<Type> {
+        self.columns.iter().map(|column| column.ty.clone()).collect()
+    }
+
+    /// A column's number.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.name == name)
+    }
+
+    /// The column that is the row id itself, if there is one.
+    #[must_use]
+    pub fn row_key(&self) -> Option<usize> {
+        match self.primary_key.as_ref()? {
+            PrimaryKey { columns, index: None, .. } => columns.first().map(|&column| column.into()),
+            _ => None,
+        }
+    }
+
+    /// The index with that id.
+    #[must_use]
+    pub fn index(&self, id: Incarnation) -> Option<&Index> {
+        self.indexes.iter().find(|index| index.id == id)
+    }
+
+    /// The lives whose entries go when the table goes: its own and those of its indexes.
+    pub fn lives(&self) -> impl Iterator<Item = Incarnation> {
+        std::iter::once(self.incarnation).chain(self.indexes.iter().map(|index| index.id))
+    }
+}

@@ -1,0 +1,217 @@
+//! The table of longer runs. To add one, add an entry.
+//!
+//! A step is a line for `sh`, run in the root of the repository. In it stand
+//! - `{bin}` for the folder of the release binaries,
+//! - `{work}` for a folder that is made empty for the run and removed after it,
+//! - `{shared}` for the tools and suites beside the repository (`NODEDB_SHARED`, or `../shared`); where they are
+//!   not there, the run is skipped with a word.
+//!
+//! Other words in braces are the tools' own.
+
+/// One run.
+pub struct Run {
+    /// Its name, and that of its file below `evidence/`.
+    pub name: &'static str,
+    /// What it shows.
+    pub about: &'static str,
+    /// What it does, in order; the first step that fails ends it.
+    pub steps: &'static [&'static str],
+    /// The code that it says something about. While none of this changes, what it found stays true.
+    pub covers: &'static [&'static str],
+    /// What to keep of its output. Lines that are JSON objects are kept in any case.
+    pub keep: Keep,
+    /// When it has passed.
+    pub passes: Passes,
+}
+
+/// Which lines of the output are figures.
+pub enum Keep {
+    /// The last line that is not blank.
+    LastLine,
+    /// Those that begin with this.
+    StartingWith(&'static str),
+    /// None but JSON objects, of which there must be one at least.
+    Json,
+}
+
+/// When a run has passed.
+#[derive(PartialEq, Eq)]
+pub enum Passes {
+    /// When all steps end with 0.
+    OnSuccess,
+    /// When there is a figure, since the figure is the point and 100 % is not expected.
+    WithFigure,
+}
+
+const STORE: &[&str] = &["crates/env", "crates/base", "crates/store", "Cargo.lock"];
+const ALL: &[&str] = &["crates", "tests/torture", "Cargo.lock"];
+const BENCH: &[&str] =
+    &["crates/env", "crates/base", "crates/store", "crates/query", "crates/db", "benches", "Cargo.lock"];
+
+const BUILD_TORTURE: &str = "cargo build --release --package torture";
+const BUILD_NODEDB: &str = "cargo build --release --package nodedb-cli";
+
+/// All runs.
+pub const RUNS: &[Run] = &[
+    Run {
+        name: "power",
+        about: "200 power cuts under eight writers: nothing acknowledged is lost, nothing is half there (needs root)",
+        steps: &[
+            BUILD_TORTURE,
+            "{shared}/tools/powerloss.py --cycles 200 '{bin}/torture write {dir}' '{bin}/torture check {dir} {acks}'",
+        ],
+        covers: ALL,
+        keep: Keep::LastLine,
+        passes: Passes::OnSuccess,
+    },
+    Run {
+        name: "kill",
+        about: "300 kills under eight writers",
+        steps: &[
+            BUILD_TORTURE,
+            "{shared}/tools/powerloss.py --method kill --cycles 300 '{bin}/torture write {dir}' '{bin}/torture check {dir} {acks}'",
+        ],
+        covers: ALL,
+        keep: Keep::LastLine,
+        passes: Passes::OnSuccess,
+    },
+    Run {
+        name: "damage-clean",
+        about: "a thousand faults in a database that was closed: each is harmless or reported",
+        steps: &[
+            BUILD_TORTURE,
+            "{bin}/torture fill {work}/db",
+            "{shared}/tools/damage.py --trials 200 {work}/db '{bin}/torture verify {dir}'",
+        ],
+        covers: ALL,
+        keep: Keep::LastLine,
+        passes: Passes::OnSuccess,
+    },
+    Run {
+        name: "damage-killed",
+        about: "a thousand faults in a database that was killed: each is harmless or reported",
+        steps: &[
+            BUILD_TORTURE,
+            "{bin}/torture fill {work}/db --kill",
+            "{shared}/tools/damage.py --trials 200 {work}/db '{bin}/torture verify {dir}'",
+        ],
+        covers: ALL,
+        keep: Keep::LastLine,
+        passes: Passes::OnSuccess,
+    },
+    Run {
+        name: "kv-model",
+        about: "millions of random operations on the trees against a map of all versions",
+        steps: &["cargo test --release -p nodedb-store --test kv_model -- --ignored --nocapture"],
+        covers: STORE,
+        keep: Keep::StartingWith("test result:"),
+        passes: Passes::OnSuccess,
+    },
+    Run {
+        name: "isolation",
+        about: "concurrent histories: no anomaly that the isolation level forbids",
+        steps: &["cargo test --release -p nodedb --test it -- --ignored isolation --nocapture"],
+        covers: ALL,
+        keep: Keep::StartingWith("test result:"),
+        passes: Passes::OnSuccess,
+    },
+    Run {
+        name: "time-travel",
+        about: "reads at old commits, in process and reopened, against a map of all versions",
+        steps: &["cargo test --release -p nodedb --test it -- --ignored time_travel --nocapture"],
+        covers: ALL,
+        keep: Keep::StartingWith("test result:"),
+        passes: Passes::OnSuccess,
+    },
+    Run {
+        name: "bench-sqlite",
+        about: "load, commits, point reads and scans beside SQLite with synchronous=FULL",
+        steps: &["cargo run --release -p benches --bin sqlite -- {work}"],
+        covers: BENCH,
+        keep: Keep::Json,
+        passes: Passes::OnSuccess,
+    },
+    Run {
+        name: "bench-growth",
+        about: "bytes written per commit while the store grows: the cost follows the change",
+        steps: &["cargo run --release -p benches --bin growth -- {work}"],
+        covers: BENCH,
+        keep: Keep::Json,
+        passes: Passes::OnSuccess,
+    },
+    Run {
+        name: "bench-memory",
+        about: "the highest resident memory of loads, scans, sorts and joins against the budget",
+        steps: &["cargo run --release -p benches --bin memory -- {work}"],
+        covers: BENCH,
+        keep: Keep::Json,
+        passes: Passes::OnSuccess,
+    },
+    Run {
+        name: "fuzz-sql",
+        about: "ten minutes of hostile statements",
+        steps: &["RUSTC_BOOTSTRAP=1 cargo fuzz run sql -- -max_total_time=600"],
+        covers: ALL_FUZZ,
+        keep: Keep::StartingWith("Done "),
+        passes: Passes::OnSuccess,
+    },
+    Run {
+        name: "fuzz-row",
+        about: "ten minutes of hostile row bytes",
+        steps: &["RUSTC_BOOTSTRAP=1 cargo fuzz run row -- -max_total_time=600"],
+        covers: STORE_FUZZ,
+        keep: Keep::StartingWith("Done "),
+        passes: Passes::OnSuccess,
+    },
+    Run {
+        name: "fuzz-key",
+        about: "ten minutes of hostile key bytes",
+        steps: &["RUSTC_BOOTSTRAP=1 cargo fuzz run key -- -max_total_time=600"],
+        covers: STORE_FUZZ,
+        keep: Keep::StartingWith("Done "),
+        passes: Passes::OnSuccess,
+    },
+    Run {
+        name: "fuzz-log",
+        about: "ten minutes of hostile log segments",
+        steps: &["RUSTC_BOOTSTRAP=1 cargo fuzz run log -- -max_total_time=600"],
+        covers: STORE_FUZZ,
+        keep: Keep::StartingWith("Done "),
+        passes: Passes::OnSuccess,
+    },
+    Run {
+        name: "semantics",
+        about: "queries with exact results, as PostgreSQL gives them",
+        steps: &[
+            BUILD_NODEDB,
+            "{shared}/suites/run_cases.py {shared}/suites/semantics/cases.json --cmd '{bin}/nodedb sql --data {data} -f {file}'",
+        ],
+        covers: ALL,
+        keep: Keep::StartingWith("TOTAL "),
+        passes: Passes::WithFigure,
+    },
+    Run {
+        name: "sqlstate",
+        about: "statements that must fail, with the SQLSTATE that PostgreSQL gives",
+        steps: &[
+            BUILD_NODEDB,
+            "{shared}/suites/run_cases.py {shared}/suites/sqlstate/cases.json --cmd '{bin}/nodedb sql --data {data} -f {file}'",
+        ],
+        covers: ALL,
+        keep: Keep::StartingWith("TOTAL "),
+        passes: Passes::WithFigure,
+    },
+    Run {
+        name: "slt",
+        about: "SQLite's sqllogictest files",
+        steps: &[
+            "NODEDB_SLT={shared}/suites/slt/test cargo test --release -p nodedb --test slt -- --ignored --nocapture",
+        ],
+        covers: ALL,
+        keep: Keep::StartingWith("TOTAL "),
+        passes: Passes::WithFigure,
+    },
+];
+
+const ALL_FUZZ: &[&str] = &["crates", "fuzz", "Cargo.lock"];
+const STORE_FUZZ: &[&str] = &["crates/env", "crates/base", "crates/store", "fuzz", "Cargo.lock"];
