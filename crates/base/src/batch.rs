@@ -5,7 +5,7 @@ use crate::{Incarnation, Reader, Result, RowId, Writer};
 /// Everything that one commit changes, as the log keeps it and as derived indexes see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// Changed rows, at most one entry a row.
+    /// Changed rows, at most one entry a row (and one of [`RowOp::Index`]).
     pub rows: Vec<RowChange>,
     /// Changed entries of the catalogue.
     pub catalog: Vec<CatalogChange>,
@@ -20,6 +20,8 @@ pub enum RowOp {
     Update,
     /// It is gone.
     Delete,
+    /// It stays as it is; only keys come, as when an index is made.
+    Index,
 }
 
 /// One changed row.
@@ -31,7 +33,7 @@ pub struct RowChange {
     pub row: RowId,
     /// What happened to it.
     pub op: RowOp,
-    /// The new row, encoded; empty for a delete.
+    /// The new row, encoded; empty unless it is inserted or updated.
     pub new: Vec<u8>,
     /// Values that lie out of line and come, change or go.
     pub large: Vec<LargeValue>,
@@ -124,6 +126,7 @@ impl RowChange {
             RowOp::Insert => 0,
             RowOp::Update => 1,
             RowOp::Delete => 2,
+            RowOp::Index => 3,
         });
         w.u32(self.incarnation.0);
         w.u64(self.row.0);
@@ -148,6 +151,7 @@ impl RowChange {
             0 => RowOp::Insert,
             1 => RowOp::Update,
             2 => RowOp::Delete,
+            3 => RowOp::Index,
             _ => return Err(r.damaged("unknown row operation")),
         };
         let incarnation = Incarnation(r.u32()?);
@@ -209,7 +213,7 @@ mod tests {
     }
 
     fn row_change() -> impl Strategy<Value = RowChange> {
-        let op = prop_oneof![Just(RowOp::Insert), Just(RowOp::Update), Just(RowOp::Delete)];
+        let op = prop_oneof![Just(RowOp::Insert), Just(RowOp::Update), Just(RowOp::Delete), Just(RowOp::Index)];
         let large = (any::<u16>(), any::<Option<Vec<u8>>>()).prop_map(|(column, value)| LargeValue { column, value });
         let keys = || prop::collection::vec(key_entry(), 0..3);
         (any::<u32>(), any::<u64>(), op, any::<Vec<u8>>(), prop::collection::vec(large, 0..3), keys(), keys()).prop_map(

@@ -120,6 +120,7 @@ impl Store {
         let database = prepare(&env, dir, kind, &options)?;
         let shared = Arc::new(Shared::recover(env, dir, database, kind, options)?);
         let background = Background::start(shared.clone())?;
+        end_unpublished(&shared)?;
         Ok(Self { shared, background, _lock: Box::new(Held(lock)) })
     }
 
@@ -203,6 +204,20 @@ impl Drop for Store {
             tracing::warn!(error = %e, "closing failed; the next opening replays the log");
         }
     }
+}
+
+/// What a load that was cut off has left behind goes.
+fn end_unpublished(shared: &Arc<Shared>) -> Result<()> {
+    let catalog = shared.committer.catalog();
+    if catalog.loading().is_empty() {
+        return Ok(());
+    }
+    let mut tx = Transaction::begin(shared.clone(), TransactionOptions::default())?;
+    let ended = catalog.loading().iter().flat_map(|life| {
+        [(keys::life(keys::LOADING, *life), None), (keys::life(keys::ENDED, *life), Some(Vec::new()))]
+    });
+    tx.define(ended.collect())?;
+    tx.commit().map(|_| ())
 }
 
 fn take_lock(env: &Env, dir: &Path) -> Result<Box<dyn Lock>> {
@@ -318,6 +333,7 @@ impl Shared {
         let snapshots = Arc::new(Snapshots::new(found.last, checkpoint.low_water, marks));
         let catalog = load_catalog(&trees, found.last)?;
         let row_ids = Arc::new(load_row_ids(&trees, found.last)?);
+        drop_ended(&trees, found.last)?;
         let reader = log.reader();
         let committer = Committer::new(
             (log, time),
@@ -408,6 +424,19 @@ fn load_catalog(trees: &Trees, lsn: Lsn) -> Result<Catalog> {
     let entries = trees.range(Tree::Catalog, Bound::Unbounded, Bound::Unbounded, lsn)?;
     let definitions = entries.map(|entry| entry.map(|(key, _, value)| (key.to_vec(), value.to_vec())));
     Catalog::load(lsn, definitions)
+}
+
+/// Tells the trees of the lives that have ended.
+fn drop_ended(trees: &Trees, last: Lsn) -> Result<()> {
+    let range = crate::view::KeyRange::prefix(keys::ENDED);
+    let (lower, upper) = (range.lower.as_ref().map(Vec::as_slice), range.upper.as_ref().map(Vec::as_slice));
+    for entry in trees.range(Tree::Catalog, lower, upper, last)? {
+        let (key, at, _) = entry?;
+        if let Some(life) = key.get(1..).and_then(|rest| rest.first_chunk::<4>()) {
+            trees.drop_incarnation(*life, at);
+        }
+    }
+    Ok(())
 }
 
 fn load_row_ids(trees: &Trees, lsn: Lsn) -> Result<RowIds> {

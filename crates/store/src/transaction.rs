@@ -236,6 +236,16 @@ impl Transaction {
         self.check_size()
     }
 
+    /// Adds a key of a stored row to an index that is new.
+    ///
+    /// # Errors
+    /// `Constraint` (23505) if the key is unique and there already; `Limit` (54000).
+    pub fn add_key(&mut self, life: Incarnation, row: RowId, entry: KeyEntry) -> Result<()> {
+        self.check_unique(life, row, std::slice::from_ref(&entry))?;
+        self.writes_mut().add_key((life, row), entry);
+        self.check_size()
+    }
+
     fn check_unique(&self, life: Incarnation, row: RowId, keys: &[KeyEntry]) -> Result<()> {
         for entry in keys.iter().filter(|entry| entry.unique) {
             if self.view.unique_key(entry.index, &entry.key)?.is_some_and(|holder| holder != row) {

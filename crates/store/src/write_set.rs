@@ -16,6 +16,8 @@ pub struct WriteSet {
     /// Entries of the tree of keys that came (with their row) or went.
     keys: BTreeMap<Vec<u8>, Option<RowId>>,
     catalog: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Keys of rows that stay as they are, in indexes that are new.
+    indexed: BTreeMap<RowPlace, Vec<KeyEntry>>,
     bytes: usize,
     /// How to go back to a savepoint; kept only while there is one.
     undo: Option<Vec<Undo>>,
@@ -36,6 +38,7 @@ enum Undo {
     Row(RowPlace, Option<RowWrite>),
     Key(Vec<u8>, Option<Option<RowId>>),
     Catalog(Vec<u8>, Option<Option<Vec<u8>>>),
+    Indexed(RowPlace),
 }
 
 /// A place in the history of a write set to which it can go back.
@@ -153,6 +156,14 @@ impl WriteSet {
         self.rows.insert(place, write);
     }
 
+    /// Adds a key of a row that stays as it is.
+    pub fn add_key(&mut self, place: RowPlace, entry: KeyEntry) {
+        self.set_key(keys::index(&entry), Some(place.1));
+        self.note(|| Undo::Indexed(place));
+        self.bytes += 64 + entry.key.len();
+        self.indexed.entry(place).or_default().push(entry);
+    }
+
     fn replace(
         &mut self,
         place: RowPlace,
@@ -221,6 +232,11 @@ impl WriteSet {
                 Undo::Row(place, before) => restore(&mut self.rows, place, before),
                 Undo::Key(key, before) => restore(&mut self.keys, key, before),
                 Undo::Catalog(key, before) => restore(&mut self.catalog, key, before),
+                Undo::Indexed(place) => {
+                    if let Some(entries) = self.indexed.get_mut(&place) {
+                        entries.pop();
+                    }
+                }
             }
         }
         self.bytes = mark.bytes;
@@ -240,8 +256,13 @@ impl WriteSet {
             return Err(too_large(limit));
         }
         let catalog = self.catalog.iter().map(|(key, value)| CatalogChange { key: key.clone(), value: value.clone() });
-        let rows = self.rows.iter().map(|(place, write)| write.change(*place));
-        Ok(Batch { rows: rows.collect(), catalog: catalog.collect() })
+        let none = Vec::new();
+        let written = self.rows.iter().map(|(place, write)| {
+            write.change(*place, self.indexed.get(place).unwrap_or(&none))
+        });
+        let indexed = self.indexed.iter().filter(|(place, _)| !self.rows.contains_key(place));
+        let rows = written.chain(indexed.map(|(place, entries)| index_change(*place, entries.clone()))).collect();
+        Ok(Batch { rows, catalog: catalog.collect() })
     }
 
     /// The keys of the trees that a commit of this changes, for those who validate what they have read.
@@ -261,6 +282,11 @@ pub fn too_large(limit: usize) -> Error {
         .with_hint("Commit in smaller steps, or use import for bulk loads.")
 }
 
+fn index_change((incarnation, row): RowPlace, keys_come: Vec<KeyEntry>) -> RowChange {
+    let (new, large, keys_gone) = Default::default();
+    RowChange { incarnation, row, op: RowOp::Index, new, large, keys_gone, keys_come }
+}
+
 fn restore<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, before: Option<V>) {
     match before {
         Some(value) => map.insert(key, value),
@@ -273,7 +299,9 @@ impl RowWrite {
         Self { existed, row: None, large: BTreeMap::new(), old_keys, keys: Vec::new() }
     }
 
-    fn change(&self, (incarnation, row): RowPlace) -> RowChange {
+    /// `added` are keys that came for the row as it was; its stored state does not have them.
+    fn change(&self, (incarnation, row): RowPlace, added: &[KeyEntry]) -> RowChange {
+        let stored: Vec<_> = self.old_keys.iter().filter(|entry| !added.contains(entry)).cloned().collect();
         let op = match (self.existed, self.row.is_some()) {
             (false, _) => RowOp::Insert,
             (true, true) => RowOp::Update,
@@ -292,8 +320,8 @@ impl RowWrite {
                 .iter()
                 .map(|(&column, value)| LargeValue { column, value: value.as_deref().map(<[u8]>::to_vec) })
                 .collect(),
-            keys_gone: only_in(&self.old_keys, &self.keys),
-            keys_come: only_in(&self.keys, &self.old_keys),
+            keys_gone: only_in(&stored, &self.keys),
+            keys_come: only_in(&self.keys, &stored),
         }
     }
 }

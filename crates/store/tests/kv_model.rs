@@ -1,5 +1,8 @@
 //! The trees against a map of all versions, and against damage.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "clippy does not know helpers of tests as tests")]
+#![allow(clippy::panic, reason = "as above")]
+
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
@@ -135,7 +138,7 @@ impl Model {
         let mut key = self.prefixes[self.dice.below(self.prefixes.len() as u64) as usize].to_vec();
         let n = self.dice.below(400) as u16;
         key.extend_from_slice(&n.to_be_bytes()[(n < 40).into()..]);
-        if n % 7 == 0 {
+        if n.is_multiple_of(7) {
             key.resize(30, n as u8);
         }
         key
@@ -234,8 +237,12 @@ impl Model {
 
     fn move_low_water(&mut self) {
         let ahead = self.lsn - self.low_water;
-        // Often all the way, so that the filter has work; the trees learn of it with the next compaction.
-        self.low_water += if self.dice.one_in(3) { ahead } else { self.dice.below(ahead + 1) };
+        // Often all the way, or nearly, so that the filter has work; the trees learn of it with the next compaction.
+        self.low_water += match self.dice.below(4) {
+            0 => ahead,
+            1 => ahead.saturating_sub(1 + self.dice.below(30)),
+            _ => self.dice.below(ahead + 1),
+        };
         let (low_water, dropped) = (self.low_water, self.dropped.clone());
         self.versions.retain(|(tree, key), versions| {
             let needed = versions.range(..=low_water).next_back().map(|version| *version.0);
@@ -336,7 +343,11 @@ impl Model {
     }
 
     fn any_lsn(&mut self) -> u64 {
-        if self.dice.one_in(4) { self.lsn } else { self.low_water + self.dice.below(self.lsn - self.low_water + 1) }
+        match self.dice.below(4) {
+            0 => self.lsn,
+            1 => self.low_water,
+            _ => self.low_water + self.dice.below(self.lsn - self.low_water + 1),
+        }
     }
 
     fn get(&mut self) {
@@ -388,9 +399,8 @@ impl Model {
         };
         let wanted = self.versions.range((tree, Vec::new())..).take_while(|((other, _), _)| *other == tree);
         let wanted = wanted.filter(|((_, key), _)| is_inside(key) && !self.is_hidden(key, at));
-        let wanted = wanted.filter_map(|((_, key), versions)| {
-            version_at(versions, at).map(|(lsn, value)| (key.clone(), lsn, value))
-        });
+        let wanted = wanted
+            .filter_map(|((_, key), versions)| version_at(versions, at).map(|(lsn, value)| (key.clone(), lsn, value)));
         let wanted = wanted.collect();
         (range, wanted, at)
     }
@@ -497,6 +507,20 @@ fn a_read_below_the_low_water_mark_is_refused() {
     assert!(matches!(trees.get(TreeId::Rows, b"k", Lsn(4)), Err(Error::Internal(_))));
     assert!(trees.range(TreeId::Rows, Bound::Unbounded, Bound::Unbounded, Lsn(4)).is_err());
     assert!(trees.get(TreeId::Rows, b"k", Lsn(5)).is_ok());
+}
+
+#[test]
+fn a_range_may_outlive_its_trees_on_another_thread() {
+    fn check<T: Send + 'static>(range: T) -> T {
+        range
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for trees in [Trees::create(dir.path(), &small_options()).unwrap(), Trees::memory()] {
+        trees.write(TreeId::Rows, b"k", Some(b"x"), Lsn(1)).unwrap();
+        let range = check(trees.range(TreeId::Rows, Bound::Unbounded, Bound::Unbounded, Lsn(1)).unwrap());
+        drop(trees);
+        assert_eq!(range.count(), 1);
+    }
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn convert(value: Value, to: &Type, style: &TextStyle, kind: Kind) -> Result<Val
         Type::Float4 => to_float4(value, style, kind),
         Type::Float8 => to_float8(value, style, kind),
         Type::Numeric { precision, scale } => {
-            Ok(Value::Numeric(fit_numeric(to_numeric(value, to, style, kind)?, *precision, *scale)?))
+            Ok(Value::Numeric(fit_numeric(to_numeric(value, to, kind)?, *precision, *scale)?))
         }
         Type::Text => Ok(Value::Text(to_text(value, style))),
         Type::Varchar(n) => Ok(Value::Text(fit_varchar(to_text(value, style), *n, kind)?)),
@@ -229,7 +229,7 @@ fn to_float8(value: Value, style: &TextStyle, kind: Kind) -> Result<Value> {
     }))
 }
 
-fn to_numeric(value: Value, to: &Type, style: &TextStyle, kind: Kind) -> Result<Numeric> {
+fn to_numeric(value: Value, to: &Type, kind: Kind) -> Result<Numeric> {
     let whole = |v: i64| Numeric { unscaled: v.into(), scale: 0 };
     match value {
         Value::Numeric(v) => Ok(v),
@@ -245,7 +245,7 @@ fn to_numeric(value: Value, to: &Type, style: &TextStyle, kind: Kind) -> Result<
 }
 
 /// The first digits of a float: the others are noise, PostgreSQL says.
-fn float_digits(v: f64, digits: usize) -> Result<Numeric> {
+pub(crate) fn float_digits(v: f64, digits: usize) -> Result<Numeric> {
     if !v.is_finite() {
         return Err(Error::unsupported(format!("{v} as a numeric")));
     }

@@ -28,7 +28,7 @@ use crate::row_ids::RowIds;
 use crate::snapshot::Snapshots;
 use crate::write_set::WriteSet;
 use crate::{StoreOptions, keys};
-use nodedb_base::{Batch, Error, Incarnation, Lsn, Result};
+use nodedb_base::{Batch, Error, Incarnation, Lsn, Result, RowOp};
 use nodedb_env::Clock;
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 use std::collections::{HashMap, VecDeque};
@@ -346,6 +346,7 @@ impl Committer {
             }
             self.recent.note(*lsn, WriteSet::touched(batch));
             self.row_ids.committed(batch);
+            drop_ended(&self.trees, *lsn, batch);
             self.change_catalog(state, *lsn, batch)?;
         }
         state.last = last;
@@ -414,6 +415,15 @@ fn nothing_was_written(error: &Error) -> bool {
     matches!(error, Error::Limit(_)) || error.sqlstate().as_str() == "53100"
 }
 
+/// Lets compactions drop the entries of lives that a batch ends.
+fn drop_ended(trees: &Trees, lsn: Lsn, batch: &Batch) {
+    for change in batch.catalog.iter().filter(|change| change.value.is_some()) {
+        if let Some(life) = change.key.strip_prefix(keys::ENDED).and_then(|key| key.first_chunk::<4>()) {
+            trees.drop_incarnation(*life, lsn);
+        }
+    }
+}
+
 /// Puts what a batch changes into the trees. The same for a commit and for its replay.
 ///
 /// # Errors
@@ -436,8 +446,8 @@ pub fn apply(trees: &Trees, lsn: Lsn, batch: &Batch) -> Result<()> {
         }
     }
     let rows: Vec<_> = batch.rows.iter().map(|change| keys::row(change.incarnation, change.row)).collect();
-    let rows = batch.rows.iter().zip(&rows).map(|(change, key)| {
-        let value = (change.op != nodedb_base::RowOp::Delete).then_some(change.new.as_slice());
+    let rows = batch.rows.iter().zip(&rows).filter(|(change, _)| change.op != RowOp::Index).map(|(change, key)| {
+        let value = (change.op != RowOp::Delete).then_some(change.new.as_slice());
         (Tree::Rows, key.as_slice(), value)
     });
     let catalog = batch.catalog.iter().map(|c| (Tree::Catalog, c.key.as_slice(), c.value.as_deref()));

@@ -23,6 +23,7 @@
 //!
 //! The files are described in `docs/format/trees.md`.
 
+mod files;
 mod lsm;
 mod manifest;
 mod memory;
@@ -106,7 +107,7 @@ impl Default for TreeOptions {
             memtable_bytes: 24 << 20,
             block_bytes: 8 << 10,
             restart_interval: 8,
-            hash_ratio: 0.0,
+            hash_ratio: 0.75,
             bloom_bits: 10.0,
             table_bytes: 64 << 20,
             l0_runs: 4,
@@ -153,7 +154,7 @@ pub struct VerifyReport {
 
 #[derive(Debug)]
 enum Engine {
-    Files(Box<lsm::Files>),
+    Files(Box<files::Files>),
     Memory(memory::Memory),
 }
 
@@ -177,13 +178,13 @@ macro_rules! both {
 impl Trees {
     /// Makes empty trees in `dir`, which must not hold any.
     pub fn create(dir: &Path, options: &TreeOptions) -> Result<Self> {
-        Ok(Self::with(Engine::Files(Box::new(lsm::Files::create(dir, options)?)), options))
+        Ok(Self::with(Engine::Files(Box::new(files::Files::create(dir, options)?)), options))
     }
 
     /// Opens the trees in `dir`. Nothing is read as a tree, made or deleted before the manifests and the ends of
     /// all table files have been found to be what was written.
     pub fn open(dir: &Path, options: &TreeOptions) -> Result<Self> {
-        Ok(Self::with(Engine::Files(Box::new(lsm::Files::open(dir, options)?)), options))
+        Ok(Self::with(Engine::Files(Box::new(files::Files::open(dir, options)?)), options))
     }
 
     /// Empty trees without files.
@@ -202,6 +203,7 @@ impl Trees {
     }
 
     /// Writes a whole commit. No memtable is sealed in its midst; of several writes to one key the last wins.
+    /// If it fails, a part of the commit may have been written, and the trees are to be opened anew.
     pub fn apply<'a>(&self, lsn: Lsn, writes: impl IntoIterator<Item = Write<'a>>) -> Result<()> {
         both!(self, engine => engine.apply(lsn, writes))
     }
@@ -326,7 +328,7 @@ pub struct Range(Scan);
 
 #[derive(Debug)]
 enum Scan {
-    Files(lsm::Scan),
+    Files(files::Scan),
     Memory(memory::Scan),
 }
 

@@ -221,23 +221,23 @@ fn changed(old: &str, rest: &[&str], level: usize, how: Change<'_>) -> Result<Op
 }
 
 fn change_object(
-    mut all: Vec<(&str, &str)>,
+    all: Vec<(&str, &str)>,
     step: &str,
     rest: &[&str],
     level: usize,
     how: Change<'_>,
 ) -> Result<String> {
     let quoted = key(step);
-    let found = all.iter().position(|(name, _)| *name == quoted);
-    if let Some(at) = found {
-        let old = all.get(at).map_or("", |(_, value)| value);
-        let new = changed(old, rest, level, how)?;
+    if let Some(at) = all.iter().position(|(name, _)| *name == quoted) {
+        let new = changed(all.get(at).map_or("", |(_, value)| value), rest, level, how)?;
+        let mut all = all;
         match (&new, all.get_mut(at)) {
             (Some(new), Some(slot)) => slot.1 = new,
             _ => drop(all.remove(at)),
         }
         return Ok(object(all));
     }
+    let mut all = all;
     if let (true, Change::Set { value, create: true }) = (rest.is_empty(), how) {
         let mut at = 0;
         for (name, _) in &all {
@@ -247,7 +247,6 @@ fn change_object(
             at += 1;
         }
         all.insert(at, (&quoted, value));
-        return Ok(object(all));
     }
     Ok(object(all))
 }
@@ -256,15 +255,17 @@ fn change_array(text: &str, step: &str, rest: &[&str], level: usize, how: Change
     let index: i64 = step.trim().parse().map_err(|_| {
         Error::statement("22P02", format!("path element at position {level} is not an integer: \"{step}\""))
     })?;
-    let mut all: Vec<&str> = elements(text).map(Iterator::collect).unwrap_or_default();
+    let all: Vec<&str> = elements(text).map(Iterator::collect).unwrap_or_default();
     if let Some(at) = position(index, all.len()) {
         let new = changed(element(text, index).unwrap_or_default(), rest, level, how)?;
+        let mut all = all;
         match (&new, all.get_mut(at)) {
             (Some(new), Some(slot)) => *slot = new,
             _ => drop(all.remove(at)),
         }
         return Ok(array(all));
     }
+    let mut all = all;
     if let (true, Change::Set { value, create: true }) = (rest.is_empty(), how) {
         all.insert(if index < 0 { 0 } else { all.len() }, value);
     }

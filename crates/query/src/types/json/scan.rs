@@ -132,7 +132,7 @@ pub fn element(text: &str, index: i64) -> Option<&str> {
 
 /// What lies at the end of a path of keys and indexes.
 #[must_use]
-pub fn path<'a, S: AsRef<str>>(text: &'a str, steps: impl IntoIterator<Item = S>) -> Option<&'a str> {
+pub fn path<S: AsRef<str>>(text: &str, steps: impl IntoIterator<Item = S>) -> Option<&str> {
     steps.into_iter().try_fold(text, |value, step| {
         let step = step.as_ref();
         if value.starts_with('{') {

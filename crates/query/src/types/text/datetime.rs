@@ -13,7 +13,7 @@ const HOUR: i64 = 60 * MINUTE;
 
 /// 4714-11-24 BC, day 0 of the Julian count, and the first day after 5874897-12-31.
 const FIRST_DAY: i64 = -2_440_588;
-const END_DAY: i64 = 2_145_031_949;
+const END_DAY: i64 = 2_145_042_906;
 
 /// What has been read so far.
 #[derive(Default)]
@@ -69,6 +69,10 @@ pub(super) fn parse_date(text: &str) -> Result<i32> {
 
 pub(super) fn parse_time(text: &str) -> Result<i64> {
     let ty = "time";
+    let digits = super::number::trim(text);
+    if matches!(digits.len(), 4 | 6) && digits.bytes().all(|b| b.is_ascii_digit()) {
+        return time_of_day(digits).map_err(|why| why.into_error(ty, text));
+    }
     let fields = fields(text).map_err(|why| why.into_error(ty, text))?;
     fields.time.ok_or_else(|| bad_datetime(ty, text))
 }
@@ -445,10 +449,10 @@ pub(super) fn write_timestamptz(micros: i64, zone: Tz, out: &mut String) {
     let bc = write_local(micros.saturating_add(offset * SECOND), out);
     let size = offset.unsigned_abs();
     let _ = write!(out, "{}{:02}", if offset < 0 { '-' } else { '+' }, size / 3600);
-    if size % 3600 != 0 {
+    if !size.is_multiple_of(3600) {
         let _ = write!(out, ":{:02}", size / 60 % 60);
     }
-    if size % 60 != 0 {
+    if !size.is_multiple_of(60) {
         let _ = write!(out, ":{:02}", size % 60);
     }
     if bc {

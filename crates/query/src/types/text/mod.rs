@@ -9,8 +9,7 @@ mod number;
 mod vector;
 mod zone;
 
-pub(crate) use calendar::days_from_civil;
-pub(crate) use number::{decimal_parts, parse_numeric, write_f64};
+pub(crate) use number::{decimal_parts, parse_numeric};
 pub(crate) use vector::too_many as too_many_dimensions;
 pub(crate) use zone::{local_of, utc_of};
 
@@ -82,8 +81,8 @@ pub fn write(value: &Value, style: &TextStyle, out: &mut String) {
         Value::Int2(v) => push(out, v),
         Value::Int4(v) => push(out, v),
         Value::Int8(v) => push(out, v),
-        Value::Float4(v) => write_f32(*v, out),
-        Value::Float8(v) => write_f64(*v, out),
+        Value::Float4(v) => number::write_f32(*v, out),
+        Value::Float8(v) => number::write_f64(*v, out),
         Value::Numeric(v) => push(out, v),
         Value::Text(v) | Value::Jsonb(v) => out.push_str(v),
         Value::Bytea(v) => binary::write_bytea(v, out),

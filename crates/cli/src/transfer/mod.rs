@@ -1,0 +1,140 @@
+//! `nodedb import` and `nodedb export`: rows between tables and files.
+//!
+//! A file is read twice: a look at its first rows to find types, then all of it, in batches. Each format turns
+//! its rows into [`Cell`]s; from there on all formats are alike.
+
+mod csv;
+mod export;
+mod import;
+mod infer;
+mod jsonl;
+mod load;
+mod names;
+mod parquet;
+mod progress;
+#[cfg(test)]
+mod tests;
+
+pub use export::run as export;
+pub use import::run as import;
+pub use load::Batches;
+pub use names::quote;
+pub use parquet::values as parquet_values;
+
+use crate::args::{FileFormat, FileFormatArgs};
+use crate::console::Failure;
+use nodedb::text::{self, TextStyle};
+use nodedb::{Error, Result, Type, Value};
+use nodedb_base::Array;
+use std::fs::File;
+use std::path::Path;
+
+/// Rows in a batch on the way in.
+pub const BATCH_ROWS: usize = 4096;
+
+/// Bytes of text in a batch on the way in, give or take a row.
+pub const BATCH_BYTES: usize = 32 << 20;
+
+/// A value as a file has it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cell {
+    /// NULL
+    Null,
+    /// Text, of a type that the column will say.
+    Text(String),
+    /// A JSON value.
+    Json(serde_json::Value),
+    /// A value with a type of its own.
+    Value(Value),
+}
+
+/// A row of a file, its cells in the order of the columns that were asked for.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The line where it begins, or its number in a file without lines.
+    pub line: u64,
+    /// The cells, or what is wrong with the row as a whole.
+    pub cells: Result<Vec<Cell>>,
+    /// How many bytes it has, about.
+    pub bytes: usize,
+}
+
+/// A file that is read row by row.
+pub trait Source {
+    /// The next row. An error is one of the file; that of a row stands in the row.
+    fn next(&mut self) -> Result<Option<Row>, Failure>;
+
+    /// How far reading has come, in the unit of the total that the format told.
+    fn position(&self) -> u64;
+}
+
+/// A column that was found in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its name.
+    pub name: String,
+    /// The type that fits the values that were looked at.
+    pub ty: Type,
+    /// Whether the file itself says the type.
+    pub exact: bool,
+}
+
+/// Brings a cell to the type of its column.
+pub fn convert(cell: Cell, ty: &Type, style: &TextStyle) -> Result<Value> {
+    match cell {
+        Cell::Null => Ok(Value::Null),
+        Cell::Text(text) => text::parse(&text, ty, style),
+        Cell::Value(Value::Text(text)) => text::parse(&text, ty, style),
+        Cell::Value(value) => nodedb_query::types::cast(value, ty, style),
+        Cell::Json(value) => from_json(value, ty, style),
+    }
+}
+
+fn from_json(value: serde_json::Value, ty: &Type, style: &TextStyle) -> Result<Value> {
+    match (value, ty) {
+        (value, Type::Jsonb) => text::parse(&value.to_string(), ty, style),
+        (serde_json::Value::Null, _) => Ok(Value::Null),
+        (serde_json::Value::String(text), _) => text::parse(&text, ty, style),
+        (serde_json::Value::Array(items), Type::Array(element)) => {
+            let items = items.into_iter().map(|item| from_json(item, element, style)).collect::<Result<_>>()?;
+            Ok(Value::Array(Array { element: (**element).clone(), items }))
+        }
+        (value, _) => text::parse(&value.to_string(), ty, style),
+    }
+}
+
+impl FileFormatArgs {
+    fn format(&self, path: &Path) -> Result<FileFormat, Failure> {
+        if let Some(format) = self.format {
+            return Ok(format);
+        }
+        let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        match extension.as_str() {
+            "csv" | "tsv" => Ok(FileFormat::Csv),
+            "jsonl" | "ndjson" | "json" => Ok(FileFormat::Jsonl),
+            "parquet" => Ok(FileFormat::Parquet),
+            _ => Err(Failure::Usage(format!(
+                "the name of {} does not say its format: give --format csv, jsonl or parquet",
+                path.display()
+            ))),
+        }
+    }
+
+    fn delimiter(&self, path: &Path) -> u8 {
+        let tabs = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tsv"));
+        self.delimiter.unwrap_or(if tabs { b'\t' } else { b',' })
+    }
+}
+
+fn open(path: &Path) -> Result<File, Failure> {
+    File::open(path).map_err(|error| unusable("open", path, error))
+}
+
+fn unusable(doing: &str, path: &Path, error: impl std::fmt::Display) -> Failure {
+    Failure::Usage(format!("could not {doing} {}: {error}", path.display()))
+}
+
+/// A row that has more or fewer fields than its columns, or is not well formed.
+fn malformed(message: impl Into<String>) -> Error {
+    Error::statement("22P04", message)
+}

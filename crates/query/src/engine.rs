@@ -1,0 +1,97 @@
+//! What all statements of a database share: functions, rules, memory, and the compiled rules of tables.
+
+use crate::error::from_datafusion;
+use crate::functions;
+use crate::rules::RowRules;
+use crate::scan::OrderByKey;
+use datafusion::execution::context::SessionState;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::prelude::SessionConfig;
+use nodedb_base::Result;
+use nodedb_store::catalog::Table;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What an engine may use.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// Memory for all queries together, in bytes. Sorts, joins and aggregates beyond it go to disk.
+    pub memory_bytes: usize,
+    /// Where they go; without it they fail (53200).
+    pub spill_dir: Option<PathBuf>,
+    /// Threads a query may use.
+    pub threads: usize,
+}
+
+/// The query engine of one database.
+pub struct Engine {
+    state: SessionState,
+    rules: Mutex<HashMap<u32, Arc<RowRules>>>,
+    random: functions::RandomSource,
+}
+
+impl Engine {
+    /// An engine. `random` is where `gen_random_uuid()` comes from.
+    ///
+    /// # Errors
+    /// `Internal` if `DataFusion` cannot be set up.
+    pub fn new(options: &EngineOptions, random: functions::RandomSource) -> Result<Self> {
+        let disk = match &options.spill_dir {
+            Some(dir) => DiskManagerMode::Directories(vec![dir.clone()]),
+            None => DiskManagerMode::Disabled,
+        };
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_bytes)))
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(disk))
+            .build_arc()
+            .map_err(from_datafusion)?;
+        let mut config = SessionConfig::new().with_target_partitions(options.threads.max(1)).with_batch_size(8192);
+        let sql = config.options_mut();
+        sql.sql_parser.map_string_types_to_utf8view = false;
+        sql.sql_parser.parse_float_as_decimal = true;
+        sql.optimizer.enable_sort_pushdown = true;
+        sql.execution.sort_spill_reservation_bytes = options.memory_bytes.min(40 << 20) / 4;
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(runtime)
+            .with_default_features()
+            .with_physical_optimizer_rule(Arc::new(OrderByKey))
+            .build();
+        let state = functions::register(state, &random)?;
+        Ok(Self { state, rules: Mutex::default(), random })
+    }
+
+    /// What `DataFusion` knows.
+    pub const fn state(&self) -> &SessionState {
+        &self.state
+    }
+
+    /// Where random numbers come from.
+    pub const fn random(&self) -> &functions::RandomSource {
+        &self.random
+    }
+
+    /// The compiled rules of a table.
+    ///
+    /// # Errors
+    /// `Damaged` if an expression of the catalogue cannot be compiled.
+    pub fn rules(&self, table: &Arc<Table>) -> Result<Arc<RowRules>> {
+        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = rules.get(&table.id).filter(|found| Arc::ptr_eq(found.table(), table)) {
+            return Ok(found.clone());
+        }
+        let compiled = Arc::new(RowRules::compile(self, table)?);
+        rules.insert(table.id, compiled.clone());
+        Ok(compiled)
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}

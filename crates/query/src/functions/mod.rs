@@ -1,0 +1,34 @@
+//! What SQL needs beyond DataFusion's own functions: `jsonb`, vectors, casts, the session's surroundings, and
+//! the operators that stand for them.
+
+mod cast;
+pub mod error;
+mod jsonb;
+mod operators;
+mod scalar;
+mod system;
+pub mod vector;
+
+pub use cast::{PgCast, cast_expr, open_cast_expr};
+pub use error::{error_from_datafusion, to_datafusion};
+pub use operators::Operators;
+pub use system::Surroundings;
+
+use datafusion::execution::FunctionRegistry;
+use nodedb_base::Result;
+use std::sync::Arc;
+
+/// Adds our functions and operators to a session.
+///
+/// # Errors
+/// If the registry takes no functions.
+pub fn register(registry: &mut dyn FunctionRegistry, surroundings: &Surroundings) -> Result<()> {
+    let all = jsonb::functions().into_iter().chain(vector::functions()).chain(system::functions(surroundings));
+    for function in all {
+        registry.register_udf(function).map_err(error_from_datafusion)?;
+    }
+    registry.register_expr_planner(Arc::new(Operators)).map_err(error_from_datafusion)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,206 @@
+//! PostgreSQL's and pgvector's operators as calls of functions, chosen by the types of the operands.
+
+use super::cast::cast_expr;
+use super::{jsonb, vector};
+use crate::types::arrow::type_of;
+use arrow::datatypes::{DataType, Field};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::error::Result;
+use datafusion::functions_nested::expr_fn::array_has_any;
+use datafusion::logical_expr::expr::{AggregateFunction, Placeholder, ScalarFunction};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr};
+use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF, cast};
+use nodedb_base::{Error, Type};
+use sqlparser::ast::BinaryOperator;
+use std::sync::{Arc, LazyLock};
+
+static FUNCTIONS: LazyLock<Vec<Arc<ScalarUDF>>> =
+    LazyLock::new(|| jsonb::functions().into_iter().chain(vector::functions()).collect());
+
+const JSONB: DataType = DataType::LargeUtf8;
+
+/// Plans the operators that DataFusion does not know.
+#[derive(Debug)]
+pub struct Operators;
+
+impl ExprPlanner for Operators {
+    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        let expr = apart_from_sign(expr);
+        let left = type_of_operand(&expr.left, schema);
+        let right = type_of_operand(&expr.right, schema);
+        let name = match function_of(&expr.op, left.as_ref(), right.as_ref()) {
+            Some(name) => name,
+            None => return overlap(expr, left.as_ref(), right.as_ref()).and_then(|e| literals(e, left, right)),
+        };
+        let peer = if is_distance(name) { None } else { Some(JSONB) };
+        let left_type = left.clone().or_else(|| right.clone().filter(is_vector)).or_else(|| peer.clone());
+        let right_type = right.or_else(|| left.filter(is_vector)).unwrap_or_else(|| argument_type(name));
+        call(name, vec![typed(expr.left, left_type), typed(expr.right, Some(right_type))])
+    }
+
+    /// `string_agg` returns the Arrow type that stands for `jsonb` here, so it is brought back to text.
+    fn plan_aggregate(&self, expr: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
+        if expr.func.name() != "string_agg" {
+            return Ok(PlannerResult::Original(expr));
+        }
+        let RawAggregateExpr { func, args, distinct, filter, order_by, null_treatment } = expr;
+        let call = AggregateFunction::new_udf(func, args, distinct, filter, order_by, null_treatment);
+        Ok(PlannerResult::Planned(cast(Expr::AggregateFunction(call), DataType::Utf8)))
+    }
+}
+
+/// The tokenizer takes `->-1` and `>-1` for operators of their own; PostgreSQL ends an operator before its
+/// last `-`.
+fn apart_from_sign(expr: RawBinaryExpr) -> RawBinaryExpr {
+    let op = match &expr.op {
+        BinaryOperator::Custom(op) => match op.as_str() {
+            "->-" => BinaryOperator::Arrow,
+            "->>-" => BinaryOperator::LongArrow,
+            ">-" => BinaryOperator::Gt,
+            ">=-" => BinaryOperator::GtEq,
+            "<>-" => BinaryOperator::NotEq,
+            "=-" => BinaryOperator::Eq,
+            "*-" => BinaryOperator::Multiply,
+            "/-" => BinaryOperator::Divide,
+            "%-" => BinaryOperator::Modulo,
+            "+-" => BinaryOperator::Plus,
+            _ => return expr,
+        },
+        _ => return expr,
+    };
+    RawBinaryExpr { op, left: expr.left, right: Expr::Negative(Box::new(expr.right)) }
+}
+
+/// `None` for a parameter whose type nobody has said yet, and for a bare NULL.
+fn type_of_operand(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
+    expr.get_type(schema).ok().filter(|ty| *ty != DataType::Null)
+}
+
+fn is_vector(ty: &DataType) -> bool {
+    matches!(ty, DataType::FixedSizeList(_, _))
+}
+
+const fn is_list(ty: &DataType) -> bool {
+    matches!(ty, DataType::List(_) | DataType::LargeList(_))
+}
+
+fn is_distance(name: &str) -> bool {
+    matches!(name, "l2_distance" | "cosine_distance" | "vector_negative_inner_product")
+}
+
+fn function_of(op: &BinaryOperator, left: Option<&DataType>, right: Option<&DataType>) -> Option<&'static str> {
+    let json = |ty: Option<&DataType>| ty == Some(&JSONB);
+    let by_index = right.is_some_and(DataType::is_integer);
+    Some(match op {
+        BinaryOperator::Arrow if by_index => "jsonb_array_element",
+        BinaryOperator::Arrow => "jsonb_object_field",
+        BinaryOperator::LongArrow if by_index => "jsonb_array_element_text",
+        BinaryOperator::LongArrow => "jsonb_object_field_text",
+        BinaryOperator::HashArrow => "nodedb_jsonb_path",
+        BinaryOperator::HashLongArrow => "nodedb_jsonb_path_text",
+        BinaryOperator::HashMinus => "jsonb_delete_path",
+        BinaryOperator::Question => "jsonb_exists",
+        BinaryOperator::QuestionPipe => "jsonb_exists_any",
+        BinaryOperator::QuestionAnd => "jsonb_exists_all",
+        BinaryOperator::AtArrow if json(left) || json(right) => "jsonb_contains",
+        BinaryOperator::ArrowAt if json(left) || json(right) => "jsonb_contained",
+        BinaryOperator::StringConcat if json(left) => "jsonb_concat",
+        BinaryOperator::Minus if json(left) => "jsonb_delete",
+        BinaryOperator::LtDashGt => "l2_distance",
+        BinaryOperator::Spaceship => "cosine_distance",
+        BinaryOperator::Custom(op) if op == "<#>" => "vector_negative_inner_product",
+        _ => return None,
+    })
+}
+
+/// What a parameter on the right of an operator is taken for.
+fn argument_type(function: &str) -> DataType {
+    match function {
+        "jsonb_contains" | "jsonb_contained" | "jsonb_concat" => JSONB,
+        "nodedb_jsonb_path" | "nodedb_jsonb_path_text" | "jsonb_delete_path" | "jsonb_exists_any"
+        | "jsonb_exists_all" => DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))),
+        _ => DataType::Utf8,
+    }
+}
+
+/// Gives a parameter its type, if it has none.
+fn typed(expr: Expr, ty: Option<DataType>) -> Expr {
+    match (expr, ty) {
+        (Expr::Placeholder(Placeholder { id, field: None }), Some(ty)) => {
+            let field = Arc::new(Field::new(&id, ty, true));
+            Expr::Placeholder(Placeholder::new_with_field(id, Some(field)))
+        }
+        (expr, _) => expr,
+    }
+}
+
+fn call(name: &str, args: Vec<Expr>) -> Result<PlannerResult<RawBinaryExpr>> {
+    let function = FUNCTIONS.iter().find(|f| f.name() == name).ok_or_else(|| {
+        super::error::to_datafusion(Error::internal(format!("the function {name} is missing")))
+    })?;
+    let call = ScalarFunction::new_udf(Arc::clone(function), args);
+    Ok(PlannerResult::Planned(Expr::ScalarFunction(call)))
+}
+
+/// `&&` of two arrays, either of them perhaps a literal.
+fn overlap(
+    expr: RawBinaryExpr,
+    left: Option<&DataType>,
+    right: Option<&DataType>,
+) -> Result<PlannerResult<RawBinaryExpr>> {
+    let lists = left.is_some_and(is_list) || right.is_some_and(is_list);
+    if expr.op != BinaryOperator::PGOverlap || !lists {
+        return Ok(PlannerResult::Original(expr));
+    }
+    let (a, b) = (literal_as(expr.left, right), literal_as(expr.right, left));
+    Ok(PlannerResult::Planned(array_has_any(a, b)))
+}
+
+/// In a comparison, a literal is read as a value of the other side's type where DataFusion would compare
+/// texts or refuse.
+fn literals(
+    planned: PlannerResult<RawBinaryExpr>,
+    left: Option<DataType>,
+    right: Option<DataType>,
+) -> Result<PlannerResult<RawBinaryExpr>> {
+    use BinaryOperator::{ArrowAt, AtArrow, Eq, Gt, GtEq, Lt, LtEq, NotEq};
+    let PlannerResult::Original(mut expr) = planned else { return Ok(planned) };
+    let comparison = matches!(expr.op, Eq | NotEq | Lt | LtEq | Gt | GtEq);
+    let arrays = matches!(expr.op, AtArrow | ArrowAt);
+    let read = |ty: &Option<DataType>| {
+        ty.as_ref().filter(|ty| (comparison && needs_reading(ty)) || (arrays && is_list(ty))).cloned()
+    };
+    expr.left = literal_as(expr.left, read(&right).as_ref());
+    expr.right = literal_as(expr.right, read(&left).as_ref());
+    if arrays && (read(&left).is_some() || read(&right).is_some()) {
+        use datafusion::functions_nested::expr_fn::array_has_all;
+        let planned = match expr.op {
+            AtArrow => array_has_all(expr.left, expr.right),
+            _ => array_has_all(expr.right, expr.left),
+        };
+        return Ok(PlannerResult::Planned(planned));
+    }
+    Ok(PlannerResult::Original(expr))
+}
+
+const fn needs_reading(ty: &DataType) -> bool {
+    matches!(
+        ty,
+        DataType::LargeUtf8
+            | DataType::FixedSizeBinary(_)
+            | DataType::Binary
+            | DataType::Interval(_)
+            | DataType::List(_)
+            | DataType::FixedSizeList(_, _)
+    )
+}
+
+/// A text literal, and a parameter without a type, as a value of type `ty`.
+fn literal_as(expr: Expr, ty: Option<&DataType>) -> Expr {
+    let Some(ty) = ty else { return expr };
+    let target = type_of(ty).ok().filter(|t| *t != Type::Text);
+    match (expr, target) {
+        (expr @ Expr::Literal(ScalarValue::Utf8(Some(_)), _), Some(target)) => cast_expr(expr, target),
+        (expr, _) => typed(expr, Some(ty.clone())),
+    }
+}

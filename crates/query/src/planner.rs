@@ -1,0 +1,272 @@
+//! From syntax to plans: `DataFusion`'s planner over our tables, functions and types.
+
+use crate::engine::Engine;
+use crate::error::{from_datafusion, to_datafusion};
+use crate::functions;
+use crate::parse;
+use crate::scan::TableScan;
+use crate::statement::Statement;
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::catalog::default_table_source::provider_as_source;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{DFSchema, Result as DfResult, TableReference, plan_err};
+use datafusion::execution::context::SessionState;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
+use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlToRel};
+use nodedb_base::{Error, Result, Value};
+use nodedb_store::View;
+use sqlparser::ast;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Plans the parts of one statement, at one snapshot.
+pub struct Planner<'a> {
+    engine: &'a Engine,
+    state: SessionState,
+    view: Option<View>,
+    /// Tables that stand in for those of the catalogue: the target of an UPDATE, the rows of a RETURNING.
+    tables: HashMap<String, Arc<dyn TableProvider>>,
+    parameters: &'a [Value],
+    limited: bool,
+}
+
+impl<'a> Planner<'a> {
+    /// A planner for a statement that starts now.
+    pub fn new(engine: &'a Engine, statement: &Statement<'a>, view: View) -> Self {
+        let mut state = engine.state().clone();
+        state.execution_props_mut().query_execution_start_time =
+            chrono::DateTime::from_timestamp_micros(statement.now);
+        let zone = statement.settings.time_zone.clone();
+        state.config_mut().options_mut().execution.time_zone = Some(zone);
+        Self { state, view: Some(view), ..Self::without_tables(engine, statement.parameters) }
+    }
+
+    /// A planner for expressions that may not look into tables.
+    pub fn without_tables(engine: &'a Engine, parameters: &'a [Value]) -> Self {
+        let state = engine.state().clone();
+        Self { engine, state, view: None, tables: HashMap::new(), parameters, limited: false }
+    }
+
+    /// The statement wants few rows.
+    pub const fn set_limited(&mut self, limited: bool) {
+        self.limited = limited;
+    }
+
+    /// Lets `name` mean another table.
+    pub fn define(&mut self, name: &str, table: Arc<dyn TableProvider>) {
+        self.tables.insert(name.to_owned(), table);
+    }
+
+    /// The engine.
+    pub const fn engine(&self) -> &Engine {
+        self.engine
+    }
+
+    /// The plan of a query, with its parameters in place.
+    ///
+    /// # Errors
+    /// `Statement`, with PostgreSQL's SQLSTATEs.
+    pub fn query(&self, query: ast::Query) -> Result<LogicalPlan> {
+        check_query(&query)?;
+        let sql = SqlToRel::new_with_options(self, options());
+        let plan = sql.sql_statement_to_plan(ast::Statement::Query(Box::new(query))).map_err(from_datafusion)?;
+        self.with_parameters(plan)
+    }
+
+    fn with_parameters(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        if self.parameters.is_empty() {
+            if let Some(name) = first_placeholder(&plan) {
+                return Err(no_parameter(&name));
+            }
+            return Ok(plan);
+        }
+        let values = self.parameters.iter().map(|value| crate::types::scalar::of_value(value, None));
+        let values = values.collect::<Result<Vec<_>>>()?;
+        plan.with_param_values(values).map_err(from_datafusion)
+    }
+
+    /// The operators that run a plan.
+    ///
+    /// # Errors
+    /// `Statement`, `Limit`, and those of reading.
+    pub async fn physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        self.state.create_physical_plan(plan).await.map_err(from_datafusion)
+    }
+
+    /// Runs operators.
+    ///
+    /// # Errors
+    /// As [`Planner::physical`].
+    pub fn run(&self, plan: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream> {
+        execute_stream(plan, self.task()).map_err(from_datafusion)
+    }
+
+    /// What operators run in.
+    pub fn task(&self) -> Arc<TaskContext> {
+        self.state.task_ctx()
+    }
+
+    /// An expression over rows of a schema, ready to run.
+    ///
+    /// # Errors
+    /// `Statement`.
+    pub fn expression(&self, expr: ast::Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+        let sql = SqlToRel::new_with_options(self, options());
+        let expr = sql.sql_to_expr(expr, schema, &mut PlannerContext::new()).map_err(from_datafusion)?;
+        let expr = functions::rewrite_casts(expr, schema).map_err(from_datafusion)?;
+        let expr = expr.transform(|expr| self.bind_parameter(expr)).data().map_err(from_datafusion)?;
+        self.state.create_physical_expr(expr, schema).map_err(from_datafusion)
+    }
+
+    fn bind_parameter(&self, expr: Expr) -> DfResult<Transformed<Expr>> {
+        let Expr::Placeholder(placeholder) = &expr else { return Ok(Transformed::no(expr)) };
+        let at = placeholder.id.strip_prefix('$').and_then(|n| n.parse::<usize>().ok());
+        let value = at.and_then(|at| self.parameters.get(at.checked_sub(1)?));
+        let value = value.ok_or_else(|| to_datafusion(no_parameter(&placeholder.id)))?;
+        let scalar = crate::types::scalar::of_value(value, None).map_err(to_datafusion)?;
+        Ok(Transformed::yes(Expr::Literal(scalar, None)))
+    }
+}
+
+/// The error of a parameter that was not given.
+pub fn no_parameter(name: &str) -> Error {
+    Error::statement("42P02", format!("there is no parameter {name}"))
+}
+
+fn first_placeholder(plan: &LogicalPlan) -> Option<String> {
+    plan.get_parameter_names().ok()?.into_iter().next()
+}
+
+fn options() -> ParserOptions {
+    ParserOptions {
+        parse_float_as_decimal: true,
+        enable_ident_normalization: true,
+        support_varchar_with_length: true,
+        enable_options_value_normalization: false,
+        collect_spans: false,
+        map_string_types_to_utf8view: false,
+        default_null_ordering: NullOrdering::NullsMax,
+    }
+}
+
+/// Parts of a query that the planner would pass over in silence.
+fn check_query(query: &ast::Query) -> Result<()> {
+    if let Some(lock) = query.locks.first() {
+        return Err(Error::unsupported(format!("SELECT ... {lock}"))
+            .with_hint("Transactions do not lock: the first to commit wins, and the other is told (40001)."));
+    }
+    if query.for_clause.is_some() || query.settings.is_some() || query.format_clause.is_some() {
+        return Err(Error::unsupported("FOR XML, FOR JSON, SETTINGS or FORMAT"));
+    }
+    if let ast::SetExpr::Select(select) = query.body.as_ref()
+        && let Some(into) = &select.into
+    {
+        return Err(Error::unsupported(format!("SELECT ... {into}")));
+    }
+    Ok(())
+}
+
+impl ContextProvider for Planner<'_> {
+    fn get_table_source(&self, name: TableReference) -> DfResult<Arc<dyn TableSource>> {
+        if let Some(table) = self.tables.get(name.table()).filter(|_| name.schema().is_none()) {
+            return Ok(provider_as_source(table.clone()));
+        }
+        let known = matches!(name.schema(), None | Some("public")) && matches!(name.catalog(), None | Some("postgres"));
+        let Some(view) = &self.view else { return Err(to_datafusion(Error::unsupported("a subquery here"))) };
+        match view.catalog().table(name.table()).filter(|_| known) {
+            Some(table) => {
+                let scan = TableScan::new(table.clone(), view.clone(), false, self.limited);
+                Ok(provider_as_source(Arc::new(scan)))
+            }
+            None => Err(to_datafusion(no_relation(&name.to_string()))),
+        }
+    }
+
+    fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> DfResult<Arc<dyn TableSource>> {
+        let Some(function) = self.state.table_functions().get(name) else {
+            return Err(to_datafusion(Error::statement("42883", format!("function {name}() does not exist"))));
+        };
+        let args = datafusion::catalog::TableFunctionArgs::new(&args, &self.state);
+        Ok(provider_as_source(function.create_table_provider_with_args(args)?))
+    }
+
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> DfResult<Arc<dyn TableSource>> {
+        let table = datafusion::datasource::cte_worktable::CteWorkTable::new(name, schema);
+        Ok(provider_as_source(Arc::new(table)))
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        self.state.expr_planners()
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::new(SqlTypes))
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.state.scalar_functions().get(name).cloned()
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.state.higher_order_functions().get(name).cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.state.aggregate_functions().get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.state.window_functions().get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.state.config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.state.scalar_functions().keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        self.state.higher_order_functions().keys().cloned().collect()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.state.aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.state.window_functions().keys().cloned().collect()
+    }
+}
+
+/// The error of a table that is not there.
+pub fn no_relation(name: &str) -> Error {
+    Error::statement("42P01", format!("relation \"{name}\" does not exist"))
+}
+
+/// What SQL's type names mean to `DataFusion`.
+#[derive(Debug)]
+struct SqlTypes;
+
+impl TypePlanner for SqlTypes {
+    fn plan_type_field(&self, ty: &ast::DataType) -> DfResult<Option<FieldRef>> {
+        // A cast to numeric keeps whatever digits there are; only columns must say how many.
+        if let ast::DataType::Numeric(ast::ExactNumberInfo::None) | ast::DataType::Decimal(ast::ExactNumberInfo::None) = ty
+        {
+            return plan_err!("numeric without a precision is not supported: say numeric(38,10), for example");
+        }
+        let ty = parse::sql_type(ty).map_err(to_datafusion)?;
+        Ok(Some(Arc::new(crate::types::arrow::field("", &ty, true))))
+    }
+}

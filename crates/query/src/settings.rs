@@ -1,0 +1,186 @@
+//! What a session can SET and SHOW.
+
+use crate::types::text::{TextStyle, parse_zone};
+use nodedb_base::{Error, Result};
+use nodedb_store::Isolation;
+
+/// The settings of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `TimeZone`, by its name.
+    pub time_zone: String,
+    /// How values are read and printed.
+    pub style: TextStyle,
+    /// `default_transaction_isolation`
+    pub isolation: Isolation,
+    /// `default_transaction_read_only`
+    pub read_only: bool,
+    /// `nodedb.as_of`: an Lsn or a time; empty for the present.
+    pub as_of: String,
+    /// `application_name`
+    pub application_name: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            time_zone: "UTC".into(),
+            style: TextStyle::default(),
+            isolation: Isolation::default(),
+            read_only: false,
+            as_of: String::new(),
+            application_name: String::new(),
+        }
+    }
+}
+
+/// Settings that have one value only: asking for it is fine, asking for another is an error.
+const FIXED: [(&str, &str, &[&str]); 10] = [
+    ("client_encoding", "UTF8", &["UTF8", "UTF-8", "UNICODE"]),
+    ("server_encoding", "UTF8", &[]),
+    ("datestyle", "ISO, MDY", &["ISO", "ISO, MDY", "ISO,MDY"]),
+    ("intervalstyle", "postgres", &["POSTGRES"]),
+    ("standard_conforming_strings", "on", &["ON", "TRUE", "1"]),
+    ("search_path", "\"$user\", public", &["PUBLIC", "\"$USER\", PUBLIC"]),
+    ("extra_float_digits", "1", &["1", "2", "3"]),
+    ("integer_datetimes", "on", &[]),
+    ("server_version", "15.0", &[]),
+    ("lc_collate", "C.UTF-8", &[]),
+];
+
+impl Settings {
+    /// Sets one; `None` means its default.
+    ///
+    /// # Errors
+    /// `Statement` (42704) for an unknown name, (22023) for a value that it cannot have.
+    pub fn set(&mut self, name: &str, value: Option<&str>) -> Result<()> {
+        let default = Self::default();
+        match name {
+            "timezone" => match value.filter(|value| !value.eq_ignore_ascii_case("default")) {
+                Some(zone) => {
+                    self.style = TextStyle { zone: parse_zone(zone).map_err(|_| invalid("TimeZone", zone))? };
+                    self.time_zone = self.style.zone.name().to_owned();
+                }
+                None => (self.time_zone, self.style) = (default.time_zone, default.style),
+            },
+            "default_transaction_isolation" => {
+                self.isolation = value.map_or(Ok(default.isolation), |value| isolation(name, value))?;
+            }
+            "default_transaction_read_only" => {
+                self.read_only = value.map_or(Ok(default.read_only), |value| boolean(name, value))?;
+            }
+            "nodedb.as_of" => self.as_of = value.unwrap_or_default().to_owned(),
+            "application_name" => self.application_name = value.unwrap_or_default().to_owned(),
+            _ => return set_fixed(name, value),
+        }
+        Ok(())
+    }
+
+    /// The text of one.
+    ///
+    /// # Errors
+    /// `Statement` (42704) for an unknown name.
+    pub fn show(&self, name: &str) -> Result<String> {
+        Ok(match name {
+            "timezone" => self.time_zone.clone(),
+            "default_transaction_isolation" => isolation_name(self.isolation).to_owned(),
+            "default_transaction_read_only" => if self.read_only { "on" } else { "off" }.to_owned(),
+            "nodedb.as_of" => self.as_of.clone(),
+            "application_name" => self.application_name.clone(),
+            _ => match FIXED.iter().find(|(fixed, ..)| *fixed == name) {
+                Some((_, value, _)) => (*value).to_owned(),
+                None => return Err(unknown(name)),
+            },
+        })
+    }
+
+    /// All names, sorted.
+    #[must_use]
+    pub fn names() -> Vec<&'static str> {
+        let own = [
+            "application_name",
+            "default_transaction_isolation",
+            "default_transaction_read_only",
+            "nodedb.as_of",
+            "timezone",
+        ];
+        let mut names: Vec<_> = own.into_iter().chain(FIXED.iter().map(|(name, ..)| *name)).collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+fn set_fixed(name: &str, value: Option<&str>) -> Result<()> {
+    let Some((_, _, accepted)) = FIXED.iter().find(|(fixed, ..)| *fixed == name) else { return Err(unknown(name)) };
+    match value {
+        None => Ok(()),
+        Some(value) if accepted.contains(&value.to_uppercase().as_str()) => Ok(()),
+        Some(_) if accepted.is_empty() => {
+            Err(Error::statement("55P02", format!("parameter \"{name}\" cannot be changed")))
+        }
+        Some(value) => Err(Error::unsupported(format!("{name} = {value}"))),
+    }
+}
+
+/// The isolation that PostgreSQL calls so.
+///
+/// # Errors
+/// `Statement` (22023).
+pub fn isolation(name: &str, value: &str) -> Result<Isolation> {
+    match value.to_lowercase().as_str() {
+        "read uncommitted" | "read committed" => Ok(Isolation::ReadCommitted),
+        "repeatable read" => Ok(Isolation::RepeatableRead),
+        "serializable" => Ok(Isolation::Serializable),
+        _ => Err(invalid(name, value)),
+    }
+}
+
+/// What PostgreSQL calls an isolation.
+#[must_use]
+pub const fn isolation_name(isolation: Isolation) -> &'static str {
+    match isolation {
+        Isolation::ReadCommitted => "read committed",
+        Isolation::RepeatableRead => "repeatable read",
+        Isolation::Serializable => "serializable",
+    }
+}
+
+/// A setting that is on or off.
+///
+/// # Errors
+/// `Statement` (22023).
+pub fn boolean(name: &str, value: &str) -> Result<bool> {
+    match value.to_lowercase().as_str() {
+        "on" | "true" | "yes" | "1" => Ok(true),
+        "off" | "false" | "no" | "0" => Ok(false),
+        _ => Err(Error::statement("22023", format!("parameter \"{name}\" requires a Boolean value"))),
+    }
+}
+
+fn invalid(name: &str, value: &str) -> Error {
+    Error::statement("22023", format!("invalid value for parameter \"{name}\": \"{value}\""))
+}
+
+fn unknown(name: &str) -> Error {
+    Error::statement("42704", format!("unrecognized configuration parameter \"{name}\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_is_shown_and_nothing_is_ignored() {
+        let mut settings = Settings::default();
+        settings.set("timezone", Some("Europe/Berlin")).unwrap();
+        assert_eq!(settings.show("timezone").unwrap(), "Europe/Berlin");
+        settings.set("client_encoding", Some("utf8")).unwrap();
+        let code = |result: Result<()>| result.unwrap_err().sqlstate().0;
+        assert_eq!(code(settings.set("client_encoding", Some("latin1"))), "0A000");
+        assert_eq!(code(settings.set("no_such_thing", Some("1"))), "42704");
+        assert_eq!(code(settings.set("timezone", Some("Mars/Olympus"))), "22023");
+        for name in Settings::names() {
+            settings.show(name).unwrap();
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! A database that follows from a seed, for a tool that damages files.
+
+pub mod fill;
+mod tables;
+pub mod verify;
