@@ -8,8 +8,13 @@ use std::path::{Path, PathBuf};
 
 /// NodeDB: a local-first, multi-modal database that speaks PostgreSQL's SQL
 #[derive(Debug, Parser)]
-#[command(name = "nodedb", version, max_term_width = 100, after_help = "\
-Set NODEDB_LOG (for instance to info, or nodedb=debug) to see on standard error what the database does.")]
+#[command(
+    name = "nodedb",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Set NODEDB_LOG (for instance to info, or nodedb=debug) to see on standard error what the database does."
+)]
 pub struct Args {
     /// Directory of the database; it is made when it is missing [default: nodedb-data, for demo a temporary one]
     #[arg(long, global = true, value_name = "DIR")]

@@ -13,8 +13,6 @@ pub enum Failure {
     Output(io::Error),
     /// The command line, or a file that it names.
     Usage(String),
-    /// Something that has already been told.
-    Told,
 }
 
 impl From<Error> for Failure {
@@ -41,7 +39,6 @@ impl Failure {
                 eprintln!("nodedb: {message}");
                 return ExitCode::from(2);
             }
-            Self::Told => {}
         }
         ExitCode::FAILURE
     }

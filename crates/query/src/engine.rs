@@ -1,7 +1,8 @@
 //! What all statements of a database share: functions, rules, memory, and the compiled rules of tables.
 
+use crate::casts::PgCasts;
 use crate::error::from_datafusion;
-use crate::functions;
+use crate::functions::{self, Surroundings};
 use crate::rules::RowRules;
 use crate::scan::OrderByKey;
 use datafusion::execution::context::SessionState;
@@ -9,6 +10,7 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::optimizer::{Analyzer, AnalyzerRule};
 use datafusion::prelude::SessionConfig;
 use nodedb_base::Result;
 use nodedb_store::catalog::Table;
@@ -31,15 +33,14 @@ pub struct EngineOptions {
 pub struct Engine {
     state: SessionState,
     rules: Mutex<HashMap<u32, Arc<RowRules>>>,
-    random: functions::RandomSource,
 }
 
 impl Engine {
-    /// An engine. `random` is where `gen_random_uuid()` comes from.
+    /// An engine.
     ///
     /// # Errors
     /// `Internal` if `DataFusion` cannot be set up.
-    pub fn new(options: &EngineOptions, random: functions::RandomSource) -> Result<Self> {
+    pub fn new(options: &EngineOptions, surroundings: &Surroundings) -> Result<Self> {
         let disk = match &options.spill_dir {
             Some(dir) => DiskManagerMode::Directories(vec![dir.clone()]),
             None => DiskManagerMode::Disabled,
@@ -55,24 +56,20 @@ impl Engine {
         sql.sql_parser.parse_float_as_decimal = true;
         sql.optimizer.enable_sort_pushdown = true;
         sql.execution.sort_spill_reservation_bytes = options.memory_bytes.min(40 << 20) / 4;
-        let state = SessionStateBuilder::new()
+        let mut state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()
+            .with_analyzer_rules(analyzer_rules())
             .with_physical_optimizer_rule(Arc::new(OrderByKey))
             .build();
-        let state = functions::register(state, &random)?;
-        Ok(Self { state, rules: Mutex::default(), random })
+        functions::register(&mut state, surroundings)?;
+        Ok(Self { state, rules: Mutex::default() })
     }
 
     /// What `DataFusion` knows.
     pub const fn state(&self) -> &SessionState {
         &self.state
-    }
-
-    /// Where random numbers come from.
-    pub const fn random(&self) -> &functions::RandomSource {
-        &self.random
     }
 
     /// The compiled rules of a table.
@@ -88,6 +85,11 @@ impl Engine {
         rules.insert(table.id, compiled.clone());
         Ok(compiled)
     }
+}
+
+/// `DataFusion`'s rules, after ours: what they add are casts of their own.
+fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    std::iter::once(Arc::new(PgCasts) as Arc<dyn AnalyzerRule + Send + Sync>).chain(Analyzer::new().rules).collect()
 }
 
 impl std::fmt::Debug for Engine {

@@ -107,9 +107,8 @@ impl Outcome {
     /// `Statement` (0A000) if a column has a type that is none of SQL's.
     pub fn rows(stream: SendableRecordBatchStream, tag: Option<Tag>) -> Result<Self> {
         let schema = stream.schema();
-        let columns = schema.fields().iter().map(|field| {
-            Ok(Column { name: field.name().clone(), ty: type_of_field(field)? })
-        });
+        let columns =
+            schema.fields().iter().map(|field| Ok(Column { name: field.name().clone(), ty: type_of_field(field)? }));
         let columns: Result<Vec<_>> = columns.collect();
         let batches = stream.map(|batch| batch.map_err(from_datafusion)).boxed();
         Ok(Self::Rows(RowStream { columns: columns?.into(), batches, tag, seen: 0 }))

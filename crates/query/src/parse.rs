@@ -72,7 +72,9 @@ fn syntax_error(error: ParserError) -> Error {
     match text.rsplit_once("found: ") {
         Some((_, "EOF")) => Error::statement("42601", "syntax error at end of input"),
         Some((_, found)) => near(found),
-        None if text.contains("Unterminated") => Error::statement("42601", format!("unterminated quoted string: {text}")),
+        None if text.contains("Unterminated") => {
+            Error::statement("42601", format!("unterminated quoted string: {text}"))
+        }
         None => Error::statement("42601", format!("syntax error: {text}")),
     }
 }
@@ -174,7 +176,9 @@ pub fn sql_type(ty: &DataType) -> Result<Type> {
         DataType::Numeric(info) | DataType::Decimal(info) | DataType::Dec(info) => numeric(info)?,
         DataType::Text => Type::Text,
         DataType::Varchar(None) | DataType::CharacterVarying(None) | DataType::CharVarying(None) => Type::Text,
-        DataType::Varchar(Some(n)) | DataType::CharacterVarying(Some(n)) | DataType::CharVarying(Some(n)) => varchar(n)?,
+        DataType::Varchar(Some(n)) | DataType::CharacterVarying(Some(n)) | DataType::CharVarying(Some(n)) => {
+            varchar(n)?
+        }
         DataType::Bytea => Type::Bytea,
         DataType::Uuid => Type::Uuid,
         DataType::Date => Type::Date,
@@ -205,7 +209,9 @@ fn custom(name: &ObjectName, arguments: &[String]) -> Result<Type> {
             [n] => match n.parse::<u32>() {
                 Ok(0) => Err(Error::statement("22023", "dimensions for type vector must be at least 1")),
                 Ok(n) if n <= MAX_DIMENSIONS => Ok(Type::Vector(n)),
-                _ => Err(Error::statement("22023", format!("dimensions for type vector cannot exceed {MAX_DIMENSIONS}"))),
+                _ => {
+                    Err(Error::statement("22023", format!("dimensions for type vector cannot exceed {MAX_DIMENSIONS}")))
+                }
             },
             _ => Err(unknown()),
         },

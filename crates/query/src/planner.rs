@@ -1,8 +1,8 @@
 //! From syntax to plans: `DataFusion`'s planner over our tables, functions and types.
 
+use crate::casts::{cast_field, rewrite_casts};
 use crate::engine::Engine;
 use crate::error::{from_datafusion, to_datafusion};
-use crate::functions;
 use crate::parse;
 use crate::scan::TableScan;
 use crate::statement::Statement;
@@ -11,7 +11,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::catalog::default_table_source::provider_as_source;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::common::{DFSchema, Result as DfResult, TableReference, plan_err};
+use datafusion::common::{DFSchema, Result as DfResult, TableReference};
 use datafusion::execution::context::SessionState;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
@@ -19,7 +19,7 @@ use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, 
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlToRel};
-use nodedb_base::{Error, Result, Value};
+use nodedb_base::{Error, Result, Type, Value};
 use nodedb_store::View;
 use sqlparser::ast;
 use std::collections::HashMap;
@@ -40,8 +40,7 @@ impl<'a> Planner<'a> {
     /// A planner for a statement that starts now.
     pub fn new(engine: &'a Engine, statement: &Statement<'a>, view: View) -> Self {
         let mut state = engine.state().clone();
-        state.execution_props_mut().query_execution_start_time =
-            chrono::DateTime::from_timestamp_micros(statement.now);
+        state.execution_props_mut().query_execution_start_time = chrono::DateTime::from_timestamp_micros(statement.now);
         let zone = statement.settings.time_zone.clone();
         state.config_mut().options_mut().execution.time_zone = Some(zone);
         Self { state, view: Some(view), ..Self::without_tables(engine, statement.parameters) }
@@ -119,7 +118,7 @@ impl<'a> Planner<'a> {
     pub fn expression(&self, expr: ast::Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
         let sql = SqlToRel::new_with_options(self, options());
         let expr = sql.sql_to_expr(expr, schema, &mut PlannerContext::new()).map_err(from_datafusion)?;
-        let expr = functions::rewrite_casts(expr, schema).map_err(from_datafusion)?;
+        let expr = rewrite_casts(expr, schema).map_err(from_datafusion)?;
         let expr = expr.transform(|expr| self.bind_parameter(expr)).data().map_err(from_datafusion)?;
         self.state.create_physical_expr(expr, schema).map_err(from_datafusion)
     }
@@ -261,12 +260,12 @@ struct SqlTypes;
 
 impl TypePlanner for SqlTypes {
     fn plan_type_field(&self, ty: &ast::DataType) -> DfResult<Option<FieldRef>> {
+        use ast::{DataType as Sql, ExactNumberInfo};
         // A cast to numeric keeps whatever digits there are; only columns must say how many.
-        if let ast::DataType::Numeric(ast::ExactNumberInfo::None) | ast::DataType::Decimal(ast::ExactNumberInfo::None) = ty
-        {
-            return plan_err!("numeric without a precision is not supported: say numeric(38,10), for example");
+        if let Sql::Numeric(ExactNumberInfo::None) | Sql::Decimal(ExactNumberInfo::None) = ty {
+            return Ok(Some(Arc::new(cast_field(&Type::Numeric { precision: 38, scale: 10 }, true))));
         }
         let ty = parse::sql_type(ty).map_err(to_datafusion)?;
-        Ok(Some(Arc::new(crate::types::arrow::field("", &ty, true))))
+        Ok(Some(Arc::new(cast_field(&ty, ty == Type::Vector(0)))))
     }
 }

@@ -73,12 +73,11 @@ impl RowExpr {
         columns.dedup();
         let columns: Vec<_> =
             columns.into_iter().filter_map(|at| Some((at, table.columns.get(at)?.ty.clone()))).collect();
-        let fields = columns.iter().filter_map(|(at, ty)| {
-            table.columns.get(*at).map(|column| mapping::field(&column.name, ty, true))
-        });
+        let fields = columns
+            .iter()
+            .filter_map(|(at, ty)| table.columns.get(*at).map(|column| mapping::field(&column.name, ty, true)));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let qualified =
-            DFSchema::try_from_qualified_schema(table.name.as_str(), &schema).map_err(from_datafusion)?;
+        let qualified = DFSchema::try_from_qualified_schema(table.name.as_str(), &schema).map_err(from_datafusion)?;
         let expr = planner.expression(expr, &qualified)?;
         Ok(Self { expr, columns, schema })
     }

@@ -2,7 +2,7 @@
 
 mod csv;
 pub mod json;
-mod table;
+pub mod table;
 #[cfg(test)]
 mod tests;
 

@@ -30,8 +30,14 @@ impl Table {
         self.rows += 1;
     }
 
-    /// Prints all.
+    /// Prints all, with the empty line that ends a table.
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        self.write_without_end(out)?;
+        out.write_all(b"\n")
+    }
+
+    /// Prints all up to the number of rows.
+    pub fn write_without_end(&self, out: &mut dyn Write) -> io::Result<()> {
         let columns = self.header.len();
         let mut widths = vec![0; columns];
         for row in std::iter::once(self.header.as_slice()).chain(self.cells.chunks(columns.max(1))) {
@@ -49,7 +55,7 @@ impl Table {
             }
         }
         let s = if self.rows == 1 { "" } else { "s" };
-        text += &format!("({} row{s})\n\n", self.rows);
+        text += &format!("({} row{s})\n", self.rows);
         out.write_all(text.as_bytes())
     }
 

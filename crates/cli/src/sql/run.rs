@@ -50,7 +50,9 @@ impl<'a> Runner<'a> {
             let outcome = match source.next() {
                 Ok(None) => return Ok(end),
                 Ok(Some(Item::Command(name))) if name == "q" => return Ok(End::Quit),
-                Ok(Some(Item::Command(name))) => Err(Error::statement("42601", format!("invalid command \\{name}")).into()),
+                Ok(Some(Item::Command(name))) => {
+                    Err(Error::statement("42601", format!("invalid command \\{name}")).into())
+                }
                 Ok(Some(Item::Statement(text))) => self.statement(&text, source),
                 Err(error) => Err(error.into()),
             };

@@ -67,7 +67,9 @@ fn a_name_that_ends_in_e_does_not_make_an_escape_string() {
 
 #[test]
 fn what_does_not_end_is_one_statement() {
-    for text in ["select 'a;", "select $x$ ; $ x$", "select /* ;", "/* ;", "select \"a;", "select (1;", "select E'a\\';"] {
+    for text in
+        ["select 'a;", "select $x$ ; $ x$", "select /* ;", "/* ;", "select \"a;", "select (1;", "select E'a\\';"]
+    {
         assert_eq!(statements(text), [text]);
     }
 }

@@ -64,7 +64,10 @@ impl<R: BufRead> Records<R> {
                 }
                 let open = state == State::Quoted;
                 fields.push(field);
-                return Ok(Some((begin, if open { Err(malformed("unterminated CSV quoted field")) } else { Ok(fields) })));
+                return Ok(Some((
+                    begin,
+                    if open { Err(malformed("unterminated CSV quoted field")) } else { Ok(fields) },
+                )));
             };
             length += 1;
             if length > LONGEST {
@@ -144,13 +147,14 @@ pub fn columns(path: &Path, dialect: &Dialect, sample: u64) -> Result<Vec<Found>
         let Some((_, fields)) = records.next().map_err(wrong)? else { break };
         // Rows that are wrong are told of when they are read for good.
         for (field, guess) in fields.unwrap_or_default().into_iter().zip(&mut guesses) {
-            if !field.is_null(dialect) {
-                field.text().map_or((), |text| guess.text(&text));
+            let text = if field.is_null(dialect) { None } else { field.text().ok() };
+            if let Some(text) = text {
+                guess.text(&text);
             }
         }
         rows += 1;
     }
-    Ok(names.into_iter().zip(guesses).map(|(name, guess)| Found { name, ty: guess.ty(), exact: false }).collect())
+    Ok(names.into_iter().zip(guesses).map(|(name, guess)| Found { name, ty: guess.ty() }).collect())
 }
 
 /// Reads the header.
@@ -210,7 +214,8 @@ impl Source for Reader {
             let next = self.records.next().map_err(|error| unusable("read", &self.path, error))?;
             let Some((line, fields)) = next else { return Ok(None) };
             // An empty line is a row of a table with one column, and nothing in one with more.
-            let blank = |fields: &Vec<Field>| fields.len() == 1 && fields.iter().all(|f| f.bytes.is_empty() && !f.quoted);
+            let blank =
+                |fields: &Vec<Field>| fields.len() == 1 && fields.iter().all(|f| f.bytes.is_empty() && !f.quoted);
             if self.names.len() > 1 && fields.as_ref().is_ok_and(blank) {
                 continue;
             }

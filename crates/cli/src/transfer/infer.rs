@@ -1,7 +1,7 @@
 //! What type fits the values of a column.
 
 use nodedb::text::{self, TextStyle};
-use nodedb::{Type, Value};
+use nodedb::{Result, Type, Value};
 use serde_json::Value as Json;
 
 /// Most dimensions of a `vector`.
@@ -42,6 +42,8 @@ struct Texts {
     /// For each of [`TEXTS`], whether all texts fit it.
     fit: [bool; TEXTS.len()],
     dimensions: Dimensions,
+    /// Whether a number in a list is none that is whole. Lists of whole numbers may be anything.
+    fraction: bool,
 }
 
 /// What lists have in common.
@@ -84,7 +86,7 @@ impl Dimensions {
 
 impl Default for Texts {
     fn default() -> Self {
-        Self { seen: false, fit: [true; TEXTS.len()], dimensions: Dimensions::default() }
+        Self { seen: false, fit: [true; TEXTS.len()], dimensions: Dimensions::default(), fraction: false }
     }
 }
 
@@ -131,12 +133,16 @@ impl Texts {
     fn add(&mut self, text: &str, may_be: impl Fn(&Type) -> bool) {
         self.seen = true;
         for (fit, ty) in self.fit.iter_mut().zip(&TEXTS) {
-            *fit = *fit && may_be(ty) && fits(text, ty, &mut self.dimensions);
+            *fit = *fit && may_be(ty) && fits(text, ty);
+        }
+        if let (true, Ok(Value::Vector(numbers))) = (text.starts_with('['), parse(text, &Type::Vector(0))) {
+            self.dimensions.and(numbers.len());
+            self.fraction |= numbers.iter().any(|n| n.fract() != 0.0);
         }
     }
 
     fn ty(&self) -> Type {
-        let vector = self.dimensions.vector();
+        let vector = self.dimensions.vector().filter(|_| self.fraction);
         let fitting = TEXTS.iter().zip(self.fit).filter(|(_, fit)| *fit && self.seen).map(|(ty, _)| ty);
         let mut named = fitting.filter_map(|ty| if *ty == Type::Vector(0) { vector.clone() } else { Some(ty.clone()) });
         named.next().unwrap_or(Type::Text)
@@ -184,7 +190,7 @@ fn is_number(ty: &Type) -> bool {
 
 /// Whether a text is of a type in the form that the type is usually written in. The types accept more than that
 /// (`1` is a boolean, `now` a date), which says nothing about what somebody meant.
-fn fits(text: &str, ty: &Type, dimensions: &mut Dimensions) -> bool {
+fn fits(text: &str, ty: &Type) -> bool {
     let usual = match ty {
         Type::Bool => ["t", "f", "true", "false"].iter().any(|word| text.eq_ignore_ascii_case(word)),
         Type::Int8 | Type::Numeric { .. } => is_whole(text),
@@ -195,11 +201,15 @@ fn fits(text: &str, ty: &Type, dimensions: &mut Dimensions) -> bool {
         Type::Timestamptz => is_timestamp(text) && has_zone(text),
         Type::Uuid => text.len() == 36 && text.as_bytes().get(8) == Some(&b'-'),
         Type::Bytea => text.starts_with("\\x"),
-        Type::Vector(_) => return is_vector(text, dimensions),
+        Type::Vector(_) => text.starts_with('['),
         Type::Jsonb => text.starts_with(['{', '[']),
         _ => false,
     };
-    usual && text::parse(text, ty, &TextStyle::default()).is_ok()
+    usual && parse(text, ty).is_ok()
+}
+
+fn parse(text: &str, ty: &Type) -> Result<Value> {
+    text::parse(text, ty, &TextStyle::default())
 }
 
 /// A number, but no code: those begin with zeros.
@@ -238,18 +248,4 @@ fn is_timestamp(text: &str) -> bool {
 fn has_zone(text: &str) -> bool {
     let time = text.get(if is_date(text) { 11 } else { 0 }..).unwrap_or_default();
     time.contains(['Z', 'z', '+', '-'])
-}
-
-/// A list of numbers of which one is no whole number; whole numbers may be anything.
-fn is_vector(text: &str, dimensions: &mut Dimensions) -> bool {
-    if !text.starts_with('[') {
-        return false;
-    }
-    match text::parse(text, &Type::Vector(0), &TextStyle::default()) {
-        Ok(Value::Vector(numbers)) => {
-            dimensions.and(numbers.len());
-            numbers.iter().any(|n| n.fract() != 0.0)
-        }
-        _ => false,
-    }
 }

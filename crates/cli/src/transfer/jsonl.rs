@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 /// Longest line.
 const LONGEST: u64 = 256 << 20;
 
+/// A line, or what is wrong with it.
+type Object = Result<Map<String, Json>>;
+
 /// Reads lines, as objects.
 struct Objects {
     reader: BufReader<File>,
@@ -26,7 +29,7 @@ impl Objects {
     }
 
     /// The next line that is not blank, and how long it is.
-    fn next(&mut self) -> io::Result<Option<(usize, Result<Map<String, Json>>)>> {
+    fn next(&mut self) -> io::Result<Option<(usize, Object)>> {
         let mut line = Vec::new();
         loop {
             line.clear();
@@ -47,7 +50,7 @@ impl Objects {
     }
 }
 
-fn object(text: &[u8]) -> Result<Map<String, Json>> {
+fn object(text: &[u8]) -> Object {
     match serde_json::from_slice(text) {
         Ok(Json::Object(object)) => Ok(object),
         Ok(_) => Err(malformed("the line is no JSON object")),
@@ -73,7 +76,7 @@ pub fn columns(path: &Path, sample: u64) -> Result<Vec<Found>, Failure> {
         }
         rows += 1;
     }
-    let found = |name: String| Found { ty: guesses.get(&name).map_or(nodedb::Type::Text, Guess::ty), name, exact: false };
+    let found = |name: String| Found { ty: guesses.get(&name).map_or(nodedb::Type::Text, Guess::ty), name };
     Ok(names.into_iter().map(found).collect())
 }
 

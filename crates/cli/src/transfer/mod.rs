@@ -15,11 +15,9 @@ mod progress;
 #[cfg(test)]
 mod tests;
 
+pub use csv::Dialect;
 pub use export::run as export;
-pub use import::run as import;
-pub use load::Batches;
-pub use names::quote;
-pub use parquet::values as parquet_values;
+pub use import::{Input, fill, run as import};
 
 use crate::args::{FileFormat, FileFormatArgs};
 use crate::console::Failure;
@@ -73,10 +71,8 @@ pub trait Source {
 pub struct Found {
     /// Its name.
     pub name: String,
-    /// The type that fits the values that were looked at.
+    /// The type that the file says, or that fits the values that were looked at.
     pub ty: Type,
-    /// Whether the file itself says the type.
-    pub exact: bool,
 }
 
 /// Brings a cell to the type of its column.

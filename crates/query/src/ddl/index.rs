@@ -84,9 +84,9 @@ fn index_column(engine: &Engine, table: &Table, column: &AstColumn) -> Result<In
     let (source, ty) = match &column.column.expr {
         Expr::Identifier(ident) => {
             let name = parse::name(ident);
-            let at = table.column(&name).ok_or_else(|| {
-                Error::statement("42703", format!("column \"{name}\" does not exist"))
-            })?;
+            let at = table
+                .column(&name)
+                .ok_or_else(|| Error::statement("42703", format!("column \"{name}\" does not exist")))?;
             let ty = table.columns.get(at).map(|column| column.ty.clone());
             (IndexSource::Column(at as u16), ty.ok_or_else(|| no_column(&name, &table.name))?)
         }
@@ -143,4 +143,3 @@ pub fn of_constraint(id: u32, name: String, unique: bool, table: &Table, columns
     });
     Ok(Index { id: Incarnation(id), name, unique, columns: columns.collect::<Result<_>>()?, constraint: true })
 }
-

@@ -79,7 +79,9 @@ impl<'a> Build<'a> {
         }
         let ty = parse::sql_type(&column.data_type)?;
         if ty == Type::Vector(0) {
-            return Err(Error::unsupported("a vector column without dimensions").with_hint("Say vector(384), for example."));
+            return Err(
+                Error::unsupported("a vector column without dimensions").with_hint("Say vector(384), for example.")
+            );
         }
         let (mut not_null, mut default) = (None, None);
         for option in &column.options {
@@ -87,7 +89,10 @@ impl<'a> Build<'a> {
                 ColumnOption::Null if not_null != Some(true) => not_null = Some(false),
                 ColumnOption::NotNull if not_null != Some(false) => not_null = Some(true),
                 ColumnOption::Null | ColumnOption::NotNull => {
-                    let message = format!("conflicting NULL/NOT NULL declarations for column \"{name}\" of table \"{}\"", self.table.name);
+                    let message = format!(
+                        "conflicting NULL/NOT NULL declarations for column \"{name}\" of table \"{}\"",
+                        self.table.name
+                    );
                     return Err(Error::statement("42601", message));
                 }
                 ColumnOption::Default(expr) => default = Some(expr.to_string()),
@@ -153,9 +158,10 @@ impl<'a> Build<'a> {
     fn numbers(&self, names: &[Ident]) -> Result<Vec<u16>> {
         let mut columns = Vec::new();
         for name in names.iter().map(parse::name) {
-            let column = self.table.column(&name).ok_or_else(|| {
-                Error::statement("42703", format!("column \"{name}\" named in key does not exist"))
-            })?;
+            let column = self
+                .table
+                .column(&name)
+                .ok_or_else(|| Error::statement("42703", format!("column \"{name}\" named in key does not exist")))?;
             if columns.contains(&(column as u16)) {
                 return Err(Error::statement("42701", format!("column \"{name}\" appears twice in a constraint")));
             }
@@ -278,7 +284,10 @@ impl<'a> Build<'a> {
             let (Some(own), Some(their)) = (own, their) else { continue };
             let integer = matches!(own.ty, Type::Int2 | Type::Int4 | Type::Int8);
             if !(own.ty == their.ty || (row_key && integer)) {
-                let message = format!("foreign key: column \"{}\" is {}, but \"{}\" is {}", own.name, own.ty, their.name, their.ty);
+                let message = format!(
+                    "foreign key: column \"{}\" is {}, but \"{}\" is {}",
+                    own.name, own.ty, their.name, their.ty
+                );
                 return Err(Error::statement("42804", message).with_hint("Give both columns the same type."));
             }
         }
@@ -336,10 +345,14 @@ fn referenced(parent: &Table, names: &[Ident]) -> Result<(Vec<u16>, Option<Incar
     }
     let same: BTreeSet<_> = columns.iter().copied().collect();
     for index in parent.indexes.iter().filter(|index| index.unique) {
-        let own: Option<Vec<u16>> = index.columns.iter().map(|column| match column.source {
-            IndexSource::Column(at) if column.order == Default::default() => Some(at),
-            _ => None,
-        }).collect();
+        let own: Option<Vec<u16>> = index
+            .columns
+            .iter()
+            .map(|column| match column.source {
+                IndexSource::Column(at) if column.order == Default::default() => Some(at),
+                _ => None,
+            })
+            .collect();
         if own.as_ref() == Some(&columns) {
             return Ok((columns, Some(index.id)));
         }
@@ -352,10 +365,13 @@ fn referenced(parent: &Table, names: &[Ident]) -> Result<(Vec<u16>, Option<Incar
 }
 
 fn plain_columns(columns: &[IndexColumn]) -> Result<Vec<Ident>> {
-    columns.iter().map(|column| match &column.column.expr {
-        Expr::Identifier(ident) => Ok(ident.clone()),
-        other => Err(Error::unsupported(format!("a constraint over {other}"))),
-    }).collect()
+    columns
+        .iter()
+        .map(|column| match &column.column.expr {
+            Expr::Identifier(ident) => Ok(ident.clone()),
+            other => Err(Error::unsupported(format!("a constraint over {other}"))),
+        })
+        .collect()
 }
 
 fn plain_key(characteristics: bool, options: bool) -> Result<()> {

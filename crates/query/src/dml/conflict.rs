@@ -96,8 +96,9 @@ impl OnConflictRule {
         let Some(update) = &self.update else { return Ok(Action::Nothing) };
         if !self.written.insert(found.id) {
             let message = "ON CONFLICT DO UPDATE command cannot affect row a second time";
-            return Err(Error::statement("21000", message)
-                .with_hint("Ensure that no rows proposed for insertion within the same command have duplicate constrained values."));
+            return Err(Error::statement("21000", message).with_hint(
+                "Ensure that no rows proposed for insertion within the same command have duplicate constrained values.",
+            ));
         }
         let old = change.rules.read(change.tx.view(), &found, |_| true)?;
         let batch = update.batch(change, &old, row)?;

@@ -38,7 +38,8 @@ pub async fn run(engine: &Engine, statement: Statement<'_>, tx: &mut Transaction
     returning::outcome(change, "DELETE", &alias, delete.returning).await
 }
 
-fn expect_known(delete: &Delete) -> Result<()> {
+/// Fails if a part of the statement would be ignored.
+pub fn expect_known(delete: &Delete) -> Result<()> {
     let Some(Ast::Delete(template)) = parse::statement("DELETE FROM t")? else {
         return Err(Error::internal("the template of DELETE is none"));
     };

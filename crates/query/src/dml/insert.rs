@@ -151,7 +151,7 @@ pub fn with_default(table: &Table, column: usize, expr: Expr) -> Result<Expr> {
 }
 
 /// A whole row from the given columns and the defaults of the others.
-async fn fill_defaults(change: &Change<'_>, columns: &[usize], values: Vec<Value>) -> Result<Vec<Value>> {
+pub async fn fill_defaults(change: &Change<'_>, columns: &[usize], values: Vec<Value>) -> Result<Vec<Value>> {
     let table = change.table().clone();
     let identity = values.len() == table.columns.len() && columns.is_sorted();
     if identity {

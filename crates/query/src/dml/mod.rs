@@ -243,7 +243,11 @@ pub fn constant(expr: &Expr, ty: &Type, statement: &Statement<'_>) -> Option<Res
                     None => return Some(parse_text(&text, ty, statement.style())),
                 },
             };
-            if matches!(ty, Type::Text | Type::Varchar(_)) { assign(Value::Text(text), ty, statement.style()) } else { store(number, ty, statement) }
+            if matches!(ty, Type::Text | Type::Varchar(_)) {
+                assign(Value::Text(text), ty, statement.style())
+            } else {
+                store(number, ty, statement)
+            }
         }
     })
 }
@@ -299,6 +303,11 @@ pub fn affected_query(
     select.from = std::iter::once(target).chain(from).collect();
     select.selection = selection;
     Ok(*query)
+}
+
+/// Whether a statement answers with nothing but its tag.
+pub const fn returning_free(returning: Option<&Vec<SelectItem>>) -> bool {
+    returning.is_none()
 }
 
 /// A table's name as syntax.

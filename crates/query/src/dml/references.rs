@@ -97,7 +97,9 @@ fn child_key(child: &Table, key: &ForeignKey, parent: &[Value]) -> Result<Option
 fn still_referenced(parent: &str, key: &str, child: &str) -> Error {
     Error::constraint(
         "23503",
-        format!("update or delete on table \"{parent}\" violates foreign key constraint \"{key}\" on table \"{child}\""),
+        format!(
+            "update or delete on table \"{parent}\" violates foreign key constraint \"{key}\" on table \"{child}\""
+        ),
     )
 }
 

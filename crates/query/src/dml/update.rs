@@ -93,7 +93,8 @@ fn collect(
     Ok(())
 }
 
-fn expect_known(update: &Update) -> Result<()> {
+/// Fails if a part of the statement would be ignored.
+pub fn expect_known(update: &Update) -> Result<()> {
     let Some(Ast::Update(template)) = parse::statement("UPDATE t SET a = 1")? else {
         return Err(Error::internal("the template of UPDATE is none"));
     };

@@ -76,12 +76,12 @@ fn schema(error: &SchemaError) -> Error {
         }
         SchemaError::FieldNotFound { field, valid_fields } => match &field.relation {
             None => Error::statement("42703", format!("column \"{}\" does not exist", field.name)),
-            Some(table) if !valid_fields.iter().any(|c| c.relation.as_ref().is_some_and(|r| r.table() == table.table())) => {
+            Some(table)
+                if !valid_fields.iter().any(|c| c.relation.as_ref().is_some_and(|r| r.table() == table.table())) =>
+            {
                 Error::statement("42P01", format!("missing FROM-clause entry for table \"{}\"", table.table()))
             }
-            Some(table) => {
-                Error::statement("42703", format!("column {}.{} does not exist", table.table(), field.name))
-            }
+            Some(table) => Error::statement("42703", format!("column {}.{} does not exist", table.table(), field.name)),
         },
     }
 }
@@ -103,7 +103,9 @@ fn plan(message: &str) -> Error {
             "No function matches the given name and argument types. You might need to add explicit type casts.",
         );
     }
-    if let Some(operation) = between(message, "comparison operation ", " arg").or_else(|| message.split_once("comparison operation ").map(|(_, rest)| rest)) {
+    if let Some(operation) = between(message, "comparison operation ", " arg")
+        .or_else(|| message.split_once("comparison operation ").map(|(_, rest)| rest))
+    {
         return no_operator(&first_line(operation));
     }
     if let Some(operation) = between(message, "Cannot coerce arithmetic expression ", " to valid types") {
@@ -113,7 +115,10 @@ fn plan(message: &str) -> Error {
     if coercion.iter().any(|sign| message.contains(sign)) {
         return Error::statement("42883", line);
     }
-    if message.contains("must be in the GROUP BY") || message.contains("appear in the GROUP BY") || message.contains("must appear in the GROUP BY clause") {
+    if message.contains("must be in the GROUP BY")
+        || message.contains("appear in the GROUP BY")
+        || message.contains("must appear in the GROUP BY clause")
+    {
         return Error::statement("42803", line);
     }
     if message.contains("type_coercion") || message.contains("Incompatible") || message.contains("incompatible") {
@@ -125,14 +130,13 @@ fn plan(message: &str) -> Error {
 /// `Int64 = Boolean`, in SQL's names.
 fn no_operator(operation: &str) -> Error {
     let words: Vec<&str> = operation.split_whitespace().map(|word| sql_name(word).unwrap_or(word)).collect();
-    Error::statement("42883", format!("operator does not exist: {}", words.join(" "))).with_hint(
-        "No operator matches the given name and argument types. You might need to add explicit type casts.",
-    )
+    Error::statement("42883", format!("operator does not exist: {}", words.join(" ")))
+        .with_hint("No operator matches the given name and argument types. You might need to add explicit type casts.")
 }
 
 /// The SQL name of an Arrow type, as far as it is one word.
 fn sql_name(arrow: &str) -> Option<&'static str> {
-    let plain = arrow.split(['(', '<']).next().unwrap_or(arrow);
+    let plain = arrow.split(['(', '<', ' ']).next().unwrap_or(arrow);
     Some(match plain {
         "Boolean" => "boolean",
         "Int8" | "Int16" => "smallint",
@@ -173,10 +177,8 @@ fn division_by_zero() -> Error {
 
 /// Which type overflowed is known only by the size of the numbers that Arrow names.
 fn overflow(message: &str) -> Error {
-    let numbers: Vec<i128> = message
-        .split(|c: char| !c.is_ascii_digit() && c != '-')
-        .filter_map(|word| word.parse().ok())
-        .collect();
+    let numbers: Vec<i128> =
+        message.split(|c: char| !c.is_ascii_digit() && c != '-').filter_map(|word| word.parse().ok()).collect();
     let small = !numbers.is_empty() && numbers.iter().all(|n| i32::try_from(*n).is_ok());
     let ty = if message.to_lowercase().contains("decimal") {
         return Error::statement("22003", "numeric field overflow");
@@ -197,9 +199,7 @@ fn arrow(error: &ArrowError) -> Error {
         ArrowError::ParseError(message) => parse(message),
         ArrowError::NotYetImplemented(message) => Error::statement("0A000", first_line(message)),
         ArrowError::MemoryError(message) => Error::limit("53200", "out of memory").with_detail(message),
-        ArrowError::OffsetOverflowError(_) => {
-            Error::limit("54000", "a batch of rows has more than 2 GB in one column")
-        }
+        ArrowError::OffsetOverflowError(_) => Error::limit("54000", "a batch of rows has more than 2 GB in one column"),
         ArrowError::InvalidArgumentError(message) | ArrowError::ComputeError(message)
             if message.contains("too large to store") || message.contains("too small to store") =>
         {
@@ -211,7 +211,8 @@ fn arrow(error: &ArrowError) -> Error {
 }
 
 fn cast(message: &str) -> Error {
-    if let Some((value, rest)) = message.strip_prefix("Cannot cast string '").and_then(|m| m.rsplit_once("' to value of "))
+    if let Some((value, rest)) =
+        message.strip_prefix("Cannot cast string '").and_then(|m| m.rsplit_once("' to value of "))
     {
         let ty = sql_name(rest).unwrap_or("unknown");
         return crate::types::text::bad_syntax(ty, value);

@@ -54,9 +54,14 @@ fn part(found: Option<&str>, as_text: bool) -> Result<Option<String>> {
 
 fn by_key(call: &Call<'_>, as_text: bool) -> Result<impl Fn(usize) -> Result<Option<String>>> {
     let (docs, names) = (call.jsons(0)?, call.texts(1)?);
+    let constant = names.constant().map(scan::key);
     Ok(move |row| {
         let (Some(doc), Some(name)) = (docs.get(row), names.get(row)) else { return Ok(None) };
-        part(scan::field(doc, &scan::key(name)), as_text)
+        let found = match &constant {
+            Some(key) => scan::field(doc, key),
+            None => scan::field(doc, &scan::key(name)),
+        };
+        part(found, as_text)
     })
 }
 
@@ -192,10 +197,8 @@ fn all_values(call: &Call<'_>) -> Result<Vec<Values>> {
 fn build_array(call: &Call<'_>) -> Result<ArrayRef> {
     let columns = all_values(call)?;
     call.each_json(|row| {
-        let items = columns
-            .iter()
-            .map(|column| json::of_value(&column.get(row)?, &call.style))
-            .collect::<Result<Vec<_>>>()?;
+        let items =
+            columns.iter().map(|column| json::of_value(&column.get(row)?, &call.style)).collect::<Result<Vec<_>>>()?;
         Ok(Some(json::array(items.iter().map(String::as_str))))
     })
 }
@@ -203,9 +206,8 @@ fn build_array(call: &Call<'_>) -> Result<ArrayRef> {
 fn build_object(call: &Call<'_>) -> Result<ArrayRef> {
     let columns = all_values(call)?;
     if columns.len() % 2 != 0 {
-        return Err(Error::statement("22023", "argument list must have even number of elements").with_hint(
-            "The arguments of jsonb_build_object() must consist of alternating keys and values.",
-        ));
+        return Err(Error::statement("22023", "argument list must have even number of elements")
+            .with_hint("The arguments of jsonb_build_object() must consist of alternating keys and values."));
     }
     call.each_json(|row| {
         let mut pairs = Vec::with_capacity(columns.len() / 2);

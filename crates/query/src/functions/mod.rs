@@ -4,6 +4,7 @@
 mod cast;
 pub mod error;
 mod jsonb;
+mod names;
 mod operators;
 mod scalar;
 mod system;
@@ -23,10 +24,15 @@ use std::sync::Arc;
 /// # Errors
 /// If the registry takes no functions.
 pub fn register(registry: &mut dyn FunctionRegistry, surroundings: &Surroundings) -> Result<()> {
-    let all = jsonb::functions().into_iter().chain(vector::functions()).chain(system::functions(surroundings));
+    let all = jsonb::functions()
+        .into_iter()
+        .chain(vector::functions())
+        .chain(system::functions(surroundings))
+        .chain(names::functions());
     for function in all {
         registry.register_udf(function).map_err(error_from_datafusion)?;
     }
+    names::register_synonyms(registry)?;
     registry.register_expr_planner(Arc::new(Operators)).map_err(error_from_datafusion)
 }
 

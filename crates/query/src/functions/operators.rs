@@ -117,7 +117,10 @@ fn function_of(op: &BinaryOperator, left: Option<&DataType>, right: Option<&Data
 fn argument_type(function: &str) -> DataType {
     match function {
         "jsonb_contains" | "jsonb_contained" | "jsonb_concat" => JSONB,
-        "nodedb_jsonb_path" | "nodedb_jsonb_path_text" | "jsonb_delete_path" | "jsonb_exists_any"
+        "nodedb_jsonb_path"
+        | "nodedb_jsonb_path_text"
+        | "jsonb_delete_path"
+        | "jsonb_exists_any"
         | "jsonb_exists_all" => DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))),
         _ => DataType::Utf8,
     }
@@ -135,9 +138,10 @@ fn typed(expr: Expr, ty: Option<DataType>) -> Expr {
 }
 
 fn call(name: &str, args: Vec<Expr>) -> Result<PlannerResult<RawBinaryExpr>> {
-    let function = FUNCTIONS.iter().find(|f| f.name() == name).ok_or_else(|| {
-        super::error::to_datafusion(Error::internal(format!("the function {name} is missing")))
-    })?;
+    let function = FUNCTIONS
+        .iter()
+        .find(|f| f.name() == name)
+        .ok_or_else(|| super::error::to_datafusion(Error::internal(format!("the function {name} is missing"))))?;
     let call = ScalarFunction::new_udf(Arc::clone(function), args);
     Ok(PlannerResult::Planned(Expr::ScalarFunction(call)))
 }

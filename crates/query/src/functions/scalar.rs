@@ -190,9 +190,7 @@ pub(super) fn style_of(options: &ConfigOptions) -> TextStyle {
 pub(super) fn array_of(value: &ColumnarValue) -> Result<(ArrayRef, bool)> {
     match value {
         ColumnarValue::Array(array) => Ok((Arc::clone(array), false)),
-        ColumnarValue::Scalar(scalar) => {
-            Ok((scalar.to_array().map_err(super::error::error_from_datafusion)?, true))
-        }
+        ColumnarValue::Scalar(scalar) => Ok((scalar.to_array().map_err(super::error::error_from_datafusion)?, true)),
     }
 }
 
@@ -242,6 +240,13 @@ impl Texts {
             Strings::View(a) => (!a.is_null(row)).then(|| a.value(row)),
             Strings::Null => None,
         }
+    }
+}
+
+impl Texts {
+    /// The text, if it is the same in every row.
+    pub(super) fn constant(&self) -> Option<&str> {
+        if self.constant { self.get(0) } else { None }
     }
 }
 
@@ -307,7 +312,8 @@ fn names_at(array: &ArrayRef, row: usize) -> Result<Option<Vec<String>>> {
 }
 
 fn wrong_argument(ty: &DataType) -> Error {
-    let name = crate::types::arrow::type_of(ty).map_or_else(|_| ty.to_string(), |t| crate::types::coerce::bare_name(&t));
+    let name =
+        crate::types::arrow::type_of(ty).map_or_else(|_| ty.to_string(), |t| crate::types::coerce::bare_name(&t));
     Error::statement("42883", format!("function does not exist for an argument of type {name}"))
         .with_hint("You might need to add explicit type casts.")
 }

@@ -6,8 +6,8 @@ use crate::error::to_datafusion;
 use crate::types::ColumnBuilder;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt64Builder};
 use arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::Result as DfResult;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
@@ -20,7 +20,6 @@ use nodedb_base::{Error, Result, RowId, Type};
 use nodedb_store::catalog::Table;
 use nodedb_store::row::{Cell, Cells};
 use nodedb_store::{KeyRange, Keys, Row, Rows, View};
-use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -241,7 +240,14 @@ impl ExecutionPlan for ScanExec {
 enum Walk {
     Rows(Rows),
     Points(View, Arc<Table>, std::vec::IntoIter<RowId>),
-    Keys { view: View, table: Arc<Table>, index: nodedb_base::Incarnation, ranges: Vec<KeyRange>, backward: bool, keys: Option<Keys> },
+    Keys {
+        view: View,
+        table: Arc<Table>,
+        index: nodedb_base::Incarnation,
+        ranges: Vec<KeyRange>,
+        backward: bool,
+        keys: Option<Keys>,
+    },
 }
 
 impl Walk {
@@ -273,9 +279,7 @@ impl Iterator for Walk {
     fn next(&mut self) -> Option<Self::Item> {
         match self {
             Self::Rows(rows) => rows.next(),
-            Self::Points(view, table, rows) => {
-                rows.find_map(|row| view.row(table.incarnation, row).transpose())
-            }
+            Self::Points(view, table, rows) => rows.find_map(|row| view.row(table.incarnation, row).transpose()),
             Self::Keys { view, table, index, ranges, backward, keys } => loop {
                 let Some(entries) = keys else {
                     match view.keys(*index, &ranges.pop()?, *backward) {
@@ -355,9 +359,7 @@ struct Builders {
 
 impl Builders {
     fn new(types: &[Type], wanted: &[usize], rows: usize) -> Result<Self> {
-        let build = |(at, ty): (usize, &Type)| {
-            wanted.contains(&at).then(|| ColumnBuilder::new(ty, rows)).transpose()
-        };
+        let build = |(at, ty): (usize, &Type)| wanted.contains(&at).then(|| ColumnBuilder::new(ty, rows)).transpose();
         let columns = types.iter().enumerate().map(build).collect::<Result<Vec<_>>>()?;
         let last = columns.iter().rposition(Option::is_some).map_or(0, |at| at + 1);
         let row_ids = wanted.contains(&types.len()).then(UInt64Builder::new);

@@ -22,7 +22,6 @@ use datafusion::physical_plan::ExecutionPlan;
 use nodedb_base::Type;
 use nodedb_store::View;
 use nodedb_store::catalog::Table;
-use std::any::Any;
 use std::sync::Arc;
 
 /// The name of the column that carries the row id, for statements that change rows. No SQL identifier is it.
@@ -58,10 +57,6 @@ pub fn table_fields(table: &Table) -> Vec<Field> {
 
 #[async_trait]
 impl TableProvider for TableScan {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
     fn schema(&self) -> SchemaRef {
         self.schema.clone()
     }

@@ -83,9 +83,7 @@ impl ColumnBuilder {
             Type::Date => Column::Date(Date32Builder::with_capacity(rows)),
             Type::Time => Column::Time(Time64MicrosecondBuilder::with_capacity(rows)),
             Type::Timestamp => Column::Timestamp(TimestampMicrosecondBuilder::with_capacity(rows)),
-            Type::Timestamptz => {
-                Column::Timestamp(TimestampMicrosecondBuilder::with_capacity(rows).with_timezone(UTC))
-            }
+            Type::Timestamptz => Column::Timestamp(TimestampMicrosecondBuilder::with_capacity(rows).with_timezone(UTC)),
             Type::Interval => Column::Interval(IntervalMonthDayNanoBuilder::with_capacity(rows)),
             Type::Jsonb => Column::Jsonb(LargeStringBuilder::with_capacity(rows, rows * 64)),
             Type::Array(element) => Column::Array {

@@ -176,9 +176,7 @@ fn integer(value: Value, to: &Type, style: &TextStyle, kind: Kind) -> Result<i12
         Value::Float4(v) => whole(v.into(), to)?,
         Value::Float8(v) => whole(v, to)?,
         Value::Bool(v) if kind == Kind::Explicit => v.into(),
-        Value::Jsonb(v) if kind == Kind::Explicit => {
-            integer(Value::Numeric(json_number(&v, to)?), to, style, kind)?
-        }
+        Value::Jsonb(v) if kind == Kind::Explicit => integer(Value::Numeric(json_number(&v, to)?), to, style, kind)?,
         other => match from_text(other, to, style, kind)? {
             Value::Int2(v) => v.into(),
             Value::Int4(v) => v.into(),
@@ -299,7 +297,9 @@ pub(crate) fn fit_vector(v: Vec<f32>, n: u32) -> Result<Vec<f32>> {
 fn to_time(value: Value, to: &Type, style: &TextStyle, kind: Kind) -> Result<Value> {
     let zone = style.zone;
     let wrong = || Error::statement("22008", "timestamp out of range");
-    let midnight = |days: i32| i64::from(days).checked_mul(DAY).ok_or_else(|| Error::statement("22008", "date out of range for timestamp"));
+    let midnight = |days: i32| {
+        i64::from(days).checked_mul(DAY).ok_or_else(|| Error::statement("22008", "date out of range for timestamp"))
+    };
     let day_of = |micros: i64| i32::try_from(micros.div_euclid(DAY)).map_err(|_| wrong());
     Ok(match (value, to) {
         (v @ Value::Date(_), Type::Date)

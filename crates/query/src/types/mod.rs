@@ -8,6 +8,7 @@ pub mod build;
 pub mod coerce;
 pub mod json;
 pub mod read;
+pub mod scalar;
 pub mod text;
 
 pub use build::ColumnBuilder;

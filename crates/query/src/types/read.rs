@@ -5,10 +5,10 @@ use ::arrow::array::{Array as ArrowArray, AsArray};
 use ::arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type,
     DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType, DurationSecondType, Float16Type,
-    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, IntervalDayTimeType,
-    IntervalMonthDayNanoType, IntervalUnit, IntervalYearMonthType, Time32MillisecondType, Time32SecondType,
-    Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, IntervalDayTimeType, IntervalMonthDayNanoType,
+    IntervalUnit, IntervalYearMonthType, Time32MillisecondType, Time32SecondType, Time64MicrosecondType,
+    Time64NanosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use nodedb_base::{Array, Error, Interval, Numeric, Result, Type, Value};
 
@@ -94,9 +94,7 @@ fn decimal(unscaled: i128, scale: i8) -> Result<Value> {
 fn text(array: &dyn ArrowArray, row: usize) -> Result<Value> {
     let found = match array.data_type() {
         DataType::LargeUtf8 => {
-            return Ok(Value::Jsonb(
-                array.as_string_opt::<i64>().ok_or_else(|| unlike(array))?.value(row).to_owned(),
-            ));
+            return Ok(Value::Jsonb(array.as_string_opt::<i64>().ok_or_else(|| unlike(array))?.value(row).to_owned()));
         }
         DataType::Utf8View => array.as_string_view_opt().map(|a| a.value(row)),
         _ => array.as_string_opt::<i32>().map(|a| a.value(row)),

@@ -194,10 +194,7 @@ fn texts_are_read_and_printed_as_postgresql_does() {
             array_of(Type::Text),
             &[
                 ("{a,\"b c\",NULL}", "{a,\"b c\",NULL}"),
-                (
-                    "{\"a,b\",c\\\"d, e f ,null,\"null\"}",
-                    "{\"a,b\",\"c\\\"d\",\"e f\",NULL,\"null\"}",
-                ),
+                ("{\"a,b\",c\\\"d, e f ,null,\"null\"}", "{\"a,b\",\"c\\\"d\",\"e f\",NULL,\"null\"}"),
                 ("{}", "{}"),
                 ("{\"\"}", "{\"\"}"),
                 ("{\"{\",\"}\",\" \",\"\\\\\"}", "{\"{\",\"}\",\" \",\"\\\\\"}"),
@@ -377,7 +374,10 @@ fn json_is_cut_and_changed() {
     same("{\"a\": [1]}", "{\"a\": 1}", false);
     let text = |r: Result<String, Error>| r.unwrap_or_else(|e| e.to_string());
     assert_eq!(text(json::concat("{\"a\": 1}", "{\"b\": 2}")), "{\"a\": 1, \"b\": 2}");
-    assert_eq!(text(json::concat("{\"a\": 1, \"cc\": 1}", "{\"a\": null, \"b\": 2}")), "{\"a\": null, \"b\": 2, \"cc\": 1}");
+    assert_eq!(
+        text(json::concat("{\"a\": 1, \"cc\": 1}", "{\"a\": null, \"b\": 2}")),
+        "{\"a\": null, \"b\": 2, \"cc\": 1}"
+    );
     assert_eq!(text(json::concat("1", "2")), "[1, 2]");
     assert_eq!(text(json::concat("{\"a\": 1}", "[1]")), "[{\"a\": 1}, 1]");
     assert_eq!(text(json::delete_key("[\"a\", \"b\", \"a\"]", "a")), "[\"b\"]");
@@ -444,9 +444,7 @@ fn values(ty: &Type) -> BoxedStrategy<Value> {
             .prop_map(|(months, days, micros)| Value::Interval(Interval { months, days, micros }))
             .boxed(),
         Type::Jsonb => jsons().prop_map(|text| Value::Jsonb(json::canonical(&text).unwrap())).boxed(),
-        Type::Vector(n) => {
-            prop::collection::vec(-1e9_f32..1e9, *n as usize).prop_map(Value::Vector).boxed()
-        }
+        Type::Vector(n) => prop::collection::vec(-1e9_f32..1e9, *n as usize).prop_map(Value::Vector).boxed(),
         Type::Array(element) => {
             let ty = (**element).clone();
             prop::collection::vec(prop::option::of(values(element)), 0..5)

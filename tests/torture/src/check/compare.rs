@@ -64,11 +64,7 @@ fn accounts(client: &mut Client, proved: &Proved) -> Result<()> {
 }
 
 /// Rows one by one, so that a difference names its row.
-fn each_same<const N: usize>(
-    what: &str,
-    found: &[[i64; N]],
-    expected: impl Iterator<Item = [i64; N]>,
-) -> Result<()> {
+fn each_same<const N: usize>(what: &str, found: &[[i64; N]], expected: impl Iterator<Item = [i64; N]>) -> Result<()> {
     let expected: Vec<[i64; N]> = expected.collect();
     ensure(found.len() == expected.len(), || format!("{what}: {} rows, not {}", found.len(), expected.len()))?;
     found.iter().zip(&expected).try_for_each(|(found, expected)| same(what, found, expected))
@@ -121,7 +117,8 @@ fn by_val(client: &mut Client, expected: &Expected) -> Result<()> {
     const STEP: i64 = VALS / 10;
     for from in (0..VALS).step_by(STEP as usize) {
         let range = [from.into(), (from + STEP).into()];
-        let wanted: BTreeSet<i64> = expected.by_val.range(from..from + STEP).flat_map(|(_, ids)| ids).copied().collect();
+        let wanted: BTreeSet<i64> =
+            expected.by_val.range(from..from + STEP).flat_map(|(_, ids)| ids).copied().collect();
         for sql in [
             "SELECT id FROM items WHERE val >= $1 AND val < $2",
             "SELECT id FROM items WHERE val + 0 >= $1 AND val + 0 < $2",

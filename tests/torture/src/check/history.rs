@@ -65,6 +65,7 @@ impl History {
         let mut old = 0;
         for row in client.query("SELECT life, session, seq, ops FROM journal", &[])? {
             let (who, ops) = journal_row(&row)?;
+            ensure(who.life <= life, || format!("commit {who} is there, its life is not"))?;
             old += i64::from(who.life <= proved.life);
             if who.life > proved.life && commits.insert(who, Commit { ops, lsn: None }).is_some() {
                 return Err(Failure::Wrong(format!("commit {who} is in the journal twice")));

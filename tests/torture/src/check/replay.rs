@@ -27,11 +27,16 @@ pub fn replay(proved: &mut Proved, history: &History) -> Result<()> {
             expected += 1;
             ensure(ver == expected, || format!("{kind:?} {id}: version {expected} is missing, {ver} is there"))?;
             if let Some(lsn) = step.lsn {
-                ensure(lsn > newest, || format!("{kind:?} {id}: version {ver} is of {lsn}, one before it of {newest}"))?;
+                ensure(lsn > newest, || {
+                    format!("{kind:?} {id}: version {ver} is of {lsn}, one before it of {newest}")
+                })?;
                 newest = lsn;
             }
             apply(proved, Op { act: step.act, id, ver }, step.who).ok_or_else(|| {
-                Failure::Wrong(format!("{:?} of {kind:?} {id} as version {ver} ({}) was not possible", step.act, step.who))
+                Failure::Wrong(format!(
+                    "{:?} of {kind:?} {id} as version {ver} ({}) was not possible",
+                    step.act, step.who
+                ))
             })?;
         }
     }
@@ -47,7 +52,8 @@ fn sort(history: &History) -> Result<Steps> {
             let object = steps.entry((op.kind(), op.id)).or_default();
             let step = Step { act: op.act, who, lsn: commit.lsn };
             if let Some(other) = object.insert(op.ver, step) {
-                let what = format!("{who} and {} both wrote version {} of {:?} {}", other.who, op.ver, op.kind(), op.id);
+                let what =
+                    format!("{who} and {} both wrote version {} of {:?} {}", other.who, op.ver, op.kind(), op.id);
                 return Err(Failure::Wrong(what));
             }
         }

@@ -68,7 +68,9 @@ impl Worker {
             Task::Look => return self.look(),
             Task::Nothing => self.journal(who, &[])?,
             _ => {
-                self.client.session.execute("BEGIN", &[])?;
+                let serializable = self.random.one_in(8);
+                let begin = if serializable { "BEGIN ISOLATION LEVEL SERIALIZABLE" } else { "BEGIN" };
+                self.client.session.execute(begin, &[])?;
                 let ops = self.work(task, who)?;
                 self.journal(who, &ops)?;
                 self.figures(who)?;

@@ -23,8 +23,7 @@ impl Worker {
         let mut side = self.read_side(id)?;
         side.op.act = self.draw_act(&side);
         self.change_table(who, &mut side)?;
-        let row =
-            [id.into(), side.op.ver.into(), side.alive.into(), side.indexed.into(), side.filled.into()];
+        let row = [id.into(), side.op.ver.into(), side.alive.into(), side.indexed.into(), side.filled.into()];
         let sql = "UPDATE sides SET ver = $2, alive = $3, indexed = $4, filled = $5 WHERE id = $1";
         self.client.touch(1, sql, &row)?;
         ops.push(side.op);

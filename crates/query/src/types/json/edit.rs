@@ -28,9 +28,8 @@ fn contains_nested(left: &str, right: &str, depth: usize) -> bool {
     }
     if let Some(mut wanted) = members(right) {
         return left.starts_with('{')
-            && wanted.all(|(name, value)| {
-                field(left, name).is_some_and(|found| contains_nested(found, value, depth + 1))
-            });
+            && wanted
+                .all(|(name, value)| field(left, name).is_some_and(|found| contains_nested(found, value, depth + 1)));
     }
     if let Some(mut wanted) = elements(right) {
         return left.starts_with('[')
@@ -220,13 +219,7 @@ fn changed(old: &str, rest: &[&str], level: usize, how: Change<'_>) -> Result<Op
     }
 }
 
-fn change_object(
-    all: Vec<(&str, &str)>,
-    step: &str,
-    rest: &[&str],
-    level: usize,
-    how: Change<'_>,
-) -> Result<String> {
+fn change_object(all: Vec<(&str, &str)>, step: &str, rest: &[&str], level: usize, how: Change<'_>) -> Result<String> {
     let quoted = key(step);
     if let Some(at) = all.iter().position(|(name, _)| *name == quoted) {
         let new = changed(all.get(at).map_or("", |(_, value)| value), rest, level, how)?;

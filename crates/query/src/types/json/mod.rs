@@ -8,8 +8,8 @@ mod edit;
 mod parse;
 pub mod scan;
 
-pub use edit::{concat, contains, delete_index, delete_key, delete_keys, delete_path, exists, of_value, set_path};
 pub(crate) use edit::{array, build_object, keys};
+pub use edit::{concat, contains, delete_index, delete_key, delete_keys, delete_path, exists, of_value, set_path};
 pub(crate) use parse::unquote;
 
 use nodedb_base::Result;

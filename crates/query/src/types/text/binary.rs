@@ -20,9 +20,8 @@ fn parse_hex(hex: &str) -> Result<Vec<u8>> {
             continue;
         }
         let high = hex_digit(high)?;
-        let low = chars
-            .next()
-            .ok_or_else(|| Error::statement("22023", "invalid hexadecimal data: odd number of digits"))?;
+        let low =
+            chars.next().ok_or_else(|| Error::statement("22023", "invalid hexadecimal data: odd number of digits"))?;
         out.push(high << 4 | hex_digit(low)?);
     }
     Ok(out)

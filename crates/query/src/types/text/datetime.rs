@@ -1,8 +1,8 @@
 //! Dates and times as text: what people write goes in (in the order month, day, year), ISO comes out.
 
+use super::bad_datetime;
 use super::calendar::{DAY, civil_from_days, days_from_civil, days_in_month, micros_of};
 use super::zone::{abbreviation, offset_at, utc_of, zone_named};
-use super::bad_datetime;
 use chrono_tz::Tz;
 use nodedb_base::{Error, Result};
 use std::fmt::Write;
@@ -162,7 +162,10 @@ impl Fields {
             self.days = Some(day.checked_add(FIRST_DAY).ok_or(Refusal::Range)?);
             return Ok(());
         }
-        if word.contains(['-', '/', '.']) && word.contains(|c: char| c.is_ascii_digit()) && month(word.get(..3)).is_some() {
+        if word.contains(['-', '/', '.'])
+            && word.contains(|c: char| c.is_ascii_digit())
+            && month(word.get(..3)).is_some()
+        {
             return self.date_parts(word);
         }
         if let Some(month) = month(Some(word)) {
@@ -316,11 +319,23 @@ fn year(text: &str) -> Step<i64> {
 
 fn month(name: Option<&str>) -> Option<u32> {
     const MONTHS: [&str; 12] = [
-        "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+        "january",
+        "february",
+        "march",
+        "april",
+        "may",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
         "december",
     ];
     let name = name?.to_ascii_lowercase();
-    let at = MONTHS.iter().position(|m| name.len() >= 3 && (*m == name || m.get(..3) == Some(&name) || name == "sept" && m.starts_with("sept")))?;
+    let at = MONTHS.iter().position(|m| {
+        name.len() >= 3 && (*m == name || m.get(..3) == Some(&name) || name == "sept" && m.starts_with("sept"))
+    })?;
     u32::try_from(at + 1).ok()
 }
 

@@ -206,7 +206,11 @@ fn add_clock(token: &str, sum: &mut Sum) -> Step<()> {
     let mut parts = Vec::new();
     for part in clock.split(':') {
         let digits = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        parts.push(if digits { part.parse::<i64>().map_err(|_| Refusal::Range)? } else { return Err(Refusal::Syntax) });
+        parts.push(if digits {
+            part.parse::<i64>().map_err(|_| Refusal::Range)?
+        } else {
+            return Err(Refusal::Syntax);
+        });
     }
     let (h, m, s) = match *parts.as_slice() {
         [m, s] if body.contains('.') => (0, m, s),
@@ -244,9 +248,8 @@ fn add_year_month(token: &str, sum: &mut Sum) -> Step<()> {
 
 fn unit_named(word: &str) -> Option<Unit> {
     Some(match word.to_ascii_lowercase().as_str() {
-        "us" | "usec" | "usecs" | "useconds" | "usecond" | "microsecond" | "microseconds" | "microsec" | "microsecs" => {
-            Unit::Microsecond
-        }
+        "us" | "usec" | "usecs" | "useconds" | "usecond" | "microsecond" | "microseconds" | "microsec"
+        | "microsecs" => Unit::Microsecond,
         "ms" | "msec" | "msecs" | "mseconds" | "msecond" | "millisecond" | "milliseconds" | "millisec"
         | "millisecs" => Unit::Millisecond,
         "s" | "sec" | "secs" | "second" | "seconds" => Unit::Second,

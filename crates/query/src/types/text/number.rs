@@ -134,7 +134,11 @@ fn shrink(digits: &str, scale: i64) -> Option<Numeric> {
     scale -= cut;
     let value = Numeric { unscaled: unscaled.to_i128()?, scale: u8::try_from(scale).ok()? };
     // Rounding 99...9 up gives one digit more.
-    if value.digits() > Numeric::MAX_DIGITS { value.scale.checked_sub(1).and_then(|s| value.rescale(s)) } else { Some(value) }
+    if value.digits() > Numeric::MAX_DIGITS {
+        value.scale.checked_sub(1).and_then(|s| value.rescale(s))
+    } else {
+        Some(value)
+    }
 }
 
 fn is_zero(digits: &str) -> bool {
