@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
     version,
     max_term_width = 100,
     after_help = "\
-Set NODEDB_LOG (for instance to info, or nodedb=debug) to see on standard error what the database does."
+Set NODEDB_LOG (to info, say, or nodedb=debug) to see on standard error what the database does."
 )]
 pub struct Args {
-    /// Directory of the database; it is made when it is missing [default: nodedb-data, for demo a temporary one]
+    /// Directory of the database, made if missing [default: nodedb-data; for demo a temporary one]
     #[arg(long, global = true, value_name = "DIR")]
     pub data: Option<PathBuf>,
 
@@ -47,21 +47,25 @@ pub enum Command {
 
 /// Run SQL from the command line, from files or from standard input
 ///
-/// Prints results as psql does, each as soon as its statement ends. After an error the next statement runs.
-/// Of psql's backslash commands there are \q, and \. after the data of COPY ... FROM STDIN. The data are the lines
-/// that follow the statement; a -c without such lines takes them from standard input.
+/// Prints results as psql does, each as soon as its statement ends. After an error the next
+/// statement runs. Of psql's backslash commands there are \q, and \. after the data of
+/// COPY ... FROM STDIN. The data are the lines that follow the statement; a -c without such lines
+/// takes them from standard input.
 ///
-/// The statements of one -c run up to the first that fails. Each statement outside BEGIN ... COMMIT is a transaction
-/// of its own.
+/// The statements of one -c run up to the first that fails. Each statement outside
+/// BEGIN ... COMMIT is a transaction of its own.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "\
+#[command(
+    verbatim_doc_comment,
+    after_long_help = "\
 Exit codes:
   0  all went well; or statements of the last source failed, it was a file or standard input, and
      --stop-on-error was not given
   1  the last source was a -c and failed; or a -c failed and --stop-on-error was given; or the
      database could not be opened
   2  wrong usage, or a file could not be opened
-  3  a statement of a file or of standard input failed, and --stop-on-error was given")]
+  3  a statement of a file or of standard input failed, and --stop-on-error was given"
+)]
 pub struct SqlArgs {
     /// Run these statements; may be repeated and mixed with -f, in order
     #[arg(short, long = "command", value_name = "SQL", allow_hyphen_values = true)]
@@ -86,12 +90,15 @@ pub struct SqlArgs {
 
 /// Fill a table from a CSV, JSON lines or Parquet file
 ///
-/// The columns of the file go to the columns of the table with the same names; a column of the table that the
-/// file lacks stays NULL. A table that does not exist is made, with types that fit the first rows of the file, and
-/// the CREATE TABLE is shown: lists of fractions that have one length become vector(n), JSON objects jsonb.
+/// The columns of the file go to the columns of the table with the same names; a column of the
+/// table that the file lacks stays NULL. A table that does not exist is made, with types that fit
+/// the first rows of the file, and the CREATE TABLE is shown: lists of fractions that have one
+/// length become vector(n), JSON objects jsonb.
 ///
-/// All rows go in or none. Rows that are wrong are reported as FILE:LINE: SQLSTATE: message, ten at most.
+/// All rows go in or none. Rows that are wrong are reported as FILE:LINE: SQLSTATE: message, ten
+/// at most; in a Parquet file the row counts as the line. The exit code is 1 if none went in.
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub struct ImportArgs {
     /// The file
     pub file: PathBuf,
@@ -119,10 +126,11 @@ pub struct ImportArgs {
 
 /// Write a table or the rows of a query to a CSV, JSON lines or Parquet file
 ///
-/// What import reads back: Parquet keeps every type (jsonb and interval as strings with a note in the metadata of
-/// the column). CSV and JSON lines keep every value; import them into a table that exists if types matter.
+/// What import reads back: Parquet keeps every type (jsonb and interval as strings with a note in
+/// the metadata of the column). CSV and JSON lines keep every value; import them into a table that
+/// exists if types matter.
 #[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("what").required(true).args(["table", "query"]))]
+#[command(verbatim_doc_comment, group = clap::ArgGroup::new("what").required(true).args(["table", "query"]))]
 pub struct ExportArgs {
     /// The file; one that exists is replaced when all rows have been written
     pub file: PathBuf,
@@ -143,7 +151,7 @@ pub struct ExportArgs {
 /// How a file of rows is written.
 #[derive(Debug, clap::Args)]
 pub struct FileFormatArgs {
-    /// Format of the file [default: by its extension: .csv, .tsv, .jsonl, .ndjson, .json, .parquet]
+    /// Format of the file [default: by extension: .csv, .tsv, .jsonl, .ndjson, .json, .parquet]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub format: Option<FileFormat>,
 

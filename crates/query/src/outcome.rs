@@ -63,6 +63,31 @@ pub struct RowStream {
 }
 
 impl RowStream {
+    /// No rows, of a statement that has none.
+    #[must_use]
+    pub fn empty(tag: Tag) -> Self {
+        Self { columns: Arc::default(), batches: futures::stream::empty().boxed(), tag: Some(tag), seen: 0 }
+    }
+
+    /// The same rows, made by a task of a runtime, so that they can be taken from anywhere. The task ends when
+    /// nobody takes rows any more.
+    #[must_use]
+    pub fn spawned_on(self, runtime: &tokio::runtime::Handle) -> Self {
+        let (sender, receiver) = tokio::sync::mpsc::channel(2);
+        let mut batches = self.batches;
+        runtime.spawn(async move {
+            while let Some(batch) = batches.next().await {
+                if sender.send(batch).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let batches = futures::stream::unfold(receiver, |mut receiver| async move {
+            receiver.recv().await.map(|batch| (batch, receiver))
+        });
+        Self { columns: self.columns, batches: batches.boxed(), tag: self.tag, seen: self.seen }
+    }
+
     /// Their columns.
     #[must_use]
     pub const fn columns(&self) -> &Arc<[Column]> {

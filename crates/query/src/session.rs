@@ -1,7 +1,6 @@
 //! Statements that the session itself does: transactions, settings.
 
 use crate::parse;
-use crate::settings;
 use nodedb_base::{Error, Result};
 use nodedb_store::{AsOf, Isolation};
 use sqlparser::ast::{
@@ -190,10 +189,4 @@ pub fn as_of(text: &str, style: &crate::types::TextStyle) -> Result<Option<AsOf>
         Ok(nodedb_base::Value::Timestamptz(time)) => Ok(Some(AsOf::Time(time))),
         _ => Err(invalid("nodedb.as_of", text).with_hint("Give an Lsn, or a time such as '2026-11-23 12:00:00'.")),
     }
-}
-
-/// The text of an isolation, for SHOW.
-#[must_use]
-pub const fn isolation_name(isolation: Isolation) -> &'static str {
-    settings::isolation_name(isolation)
 }

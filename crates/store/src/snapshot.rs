@@ -141,12 +141,6 @@ impl Snapshots {
         self.state.lock().low_water
     }
 
-    /// The oldest snapshot that somebody holds.
-    #[must_use]
-    pub fn oldest_pin(&self) -> Option<Lsn> {
-        self.state.lock().pins.keys().next().copied()
-    }
-
     /// What the low-water mark could rise to at time `now`, and the marks that would be left, a second apart.
     #[must_use]
     pub fn plan(&self, now: i64, retention: Duration) -> (Lsn, Vec<Mark>) {

@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 const FORMAT_MAGIC: &[u8; 8] = b"NodeDB\0\0";
 const FORMAT_VERSION: u32 = 1;
@@ -33,16 +33,14 @@ const FORMAT_VERSION: u32 = 1;
 pub struct Store {
     shared: Arc<Shared>,
     background: Background,
-    _lock: Box<dyn LockHeld>,
+    closed: AtomicBool,
+    /// Held as long as the store is open.
+    _lock: Held,
 }
-
-trait LockHeld: Send + Sync {}
 
 struct Held(#[expect(dead_code, reason = "held, not used")] Box<dyn Lock>);
 
-impl LockHeld for Held {}
-
-impl std::fmt::Debug for dyn LockHeld {
+impl std::fmt::Debug for Held {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("LOCK")
     }
@@ -83,8 +81,10 @@ pub struct StoreStats {
     pub trees: crate::kv::TreeStats,
     /// Checkpoints since the opening.
     pub checkpoints: u64,
-    /// Log segments that there are.
+    /// Bytes of log that are kept.
     pub log_bytes: u64,
+    /// Log segments made since the opening.
+    pub log_segments: u64,
     /// The newest commit.
     pub last: Lsn,
     /// The least Lsn that can be read.
@@ -121,7 +121,7 @@ impl Store {
         let shared = Arc::new(Shared::recover(env, dir, database, kind, options)?);
         let background = Background::start(shared.clone())?;
         end_unpublished(&shared)?;
-        Ok(Self { shared, background, _lock: Box::new(Held(lock)) })
+        Ok(Self { shared, background, closed: AtomicBool::new(false), _lock: Held(lock) })
     }
 
     /// Starts a transaction.
@@ -180,15 +180,20 @@ impl Store {
         self.shared.compact()
     }
 
+    /// The directory for files that queries need for a while.
+    #[must_use]
+    pub fn temporary_dir(&self) -> PathBuf {
+        self.shared.dir.join("tmp")
+    }
+
     /// Ends all work and writes what is still in memory. What was acknowledged is safe with or without it.
     ///
     /// # Errors
     /// `Io`; the next opening then replays the log.
-    pub fn close(self) -> Result<()> {
-        self.shut_down()
-    }
-
-    fn shut_down(&self) -> Result<()> {
+    pub fn close(&self) -> Result<()> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
         self.background.stop();
         if self.shared.committer.poisoned().is_none() {
             self.shared.checkpoint()?;
@@ -200,7 +205,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        if let Err(e) = self.shut_down() {
+        if let Err(e) = self.close() {
             tracing::warn!(error = %e, "closing failed; the next opening replays the log");
         }
     }
@@ -376,10 +381,12 @@ impl Shared {
     }
 
     fn stats(&self) -> StoreStats {
+        let state = self.committer.between_groups();
         StoreStats {
             trees: self.trees.stats(),
             checkpoints: self.checkpoints.load(Ordering::Relaxed),
-            log_bytes: self.committer.between_groups().log.as_ref().map_or(0, FileLog::bytes),
+            log_bytes: state.log.as_ref().map_or(0, FileLog::bytes),
+            log_segments: state.log.as_ref().map_or(0, FileLog::segments_created),
             last: self.snapshots.published(),
             low_water: self.snapshots.low_water(),
         }

@@ -269,7 +269,17 @@ impl Transaction {
     /// # Errors
     /// The requirement's own error.
     pub fn require(&mut self, requirement: Requirement) -> Result<()> {
-        match &requirement {
+        self.holds(&requirement)?;
+        self.requires.push(requirement);
+        Ok(())
+    }
+
+    /// Whether a condition of a foreign key holds now.
+    ///
+    /// # Errors
+    /// The requirement's own error if not.
+    pub fn holds(&self, requirement: &Requirement) -> Result<()> {
+        match requirement {
             Requirement::Parent { key, error } => {
                 let found = match key {
                     ParentKey::Row(life, row) => self.view.row(*life, *row)?.is_some(),
@@ -285,7 +295,6 @@ impl Transaction {
                 }
             }
         }
-        self.requires.push(requirement);
         Ok(())
     }
 

@@ -109,19 +109,6 @@ impl WriteSet {
         self.keys.range::<[u8], R>(range)
     }
 
-    /// The written entries of the catalogue.
-    pub fn catalog(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        self.catalog.iter().map(|(key, value)| (key.as_slice(), value.as_deref()))
-    }
-
-    /// Which tables have written rows.
-    #[must_use]
-    pub fn incarnations(&self) -> Vec<Incarnation> {
-        let mut all: Vec<_> = self.rows.keys().map(|place| place.0).collect();
-        all.dedup();
-        all
-    }
-
     /// Puts a new row. There is none at `place` now.
     pub fn insert(&mut self, place: RowPlace, new: Encoded, keys: Vec<KeyEntry>) {
         let before = self.rows.get(&place).cloned();

@@ -38,8 +38,9 @@ struct Records<R> {
 }
 
 /// What one more byte means.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
+    #[default]
     Begin,
     Plain,
     Quoted,
@@ -47,56 +48,77 @@ enum State {
     Quote,
 }
 
+/// A record that is being read.
+#[derive(Default)]
+struct Record {
+    fields: Vec<Field>,
+    field: Field,
+    state: State,
+    length: usize,
+    lines: u64,
+}
+
+/// The line where a record begins, and its fields or what is wrong with them.
+type Numbered = (u64, Result<Vec<Field>>);
+
 impl<R: BufRead> Records<R> {
     const fn new(reader: R, delimiter: u8) -> Self {
         Self { reader, delimiter, line: 1, position: 0 }
     }
 
-    /// The next record and the line where it begins. A record whose last field does not end is an error inside.
-    fn next(&mut self) -> io::Result<Option<(u64, Result<Vec<Field>>)>> {
+    /// The next record.
+    fn next(&mut self) -> io::Result<Option<Numbered>> {
         let begin = self.line;
-        let (mut fields, mut field) = (Vec::new(), Field::default());
-        let (mut state, mut length) = (State::Begin, 0);
-        loop {
-            let Some(byte) = self.byte()? else {
-                if length == 0 {
-                    return Ok(None);
+        let mut record = Record::default();
+        let fields = loop {
+            let bytes = self.reader.fill_buf()?;
+            if bytes.is_empty() {
+                match (record.length, record.state) {
+                    (0, _) => return Ok(None),
+                    (_, State::Quoted) => break Err(malformed("unterminated CSV quoted field")),
+                    _ => break Ok(record.end()),
                 }
-                let open = state == State::Quoted;
-                fields.push(field);
-                return Ok(Some((
-                    begin,
-                    if open { Err(malformed("unterminated CSV quoted field")) } else { Ok(fields) },
-                )));
-            };
-            length += 1;
-            if length > LONGEST {
-                return Ok(Some((begin, Err(malformed(format!("a row is longer than {LONGEST} bytes"))))));
             }
-            if byte == b'\n' && state != State::Quoted {
-                if !field.quoted && field.bytes.last() == Some(&b'\r') {
-                    field.bytes.pop();
+            let (used, whole) = record.feed(bytes, self.delimiter);
+            self.reader.consume(used);
+            self.position += used as u64;
+            if whole {
+                break Ok(record.end());
+            }
+            if record.length > LONGEST {
+                break Err(malformed(format!("a row is longer than {LONGEST} bytes")));
+            }
+        };
+        self.line += record.lines;
+        Ok(Some((begin, fields)))
+    }
+}
+
+impl Record {
+    /// Takes bytes up to the end of the record. Returns how many, and whether the end was among them.
+    fn feed(&mut self, bytes: &[u8], delimiter: u8) -> (usize, bool) {
+        for (&byte, used) in bytes.iter().zip(1..) {
+            self.length += 1;
+            self.lines += u64::from(byte == b'\n');
+            match (byte, self.state) {
+                (b'\n', State::Begin | State::Plain | State::Quote) => return (used, true),
+                (byte, State::Begin | State::Plain | State::Quote) if byte == delimiter => {
+                    self.fields.push(std::mem::take(&mut self.field));
+                    self.state = State::Begin;
                 }
-                fields.push(field);
-                return Ok(Some((begin, Ok(fields))));
+                (byte, state) => self.state = self.field.step(state, byte),
             }
-            if byte == self.delimiter && state != State::Quoted {
-                fields.push(std::mem::take(&mut field));
-                state = State::Begin;
-                continue;
-            }
-            state = field.step(state, byte);
         }
+        (bytes.len(), false)
     }
 
-    fn byte(&mut self) -> io::Result<Option<u8>> {
-        let byte = self.reader.fill_buf()?.first().copied();
-        if let Some(byte) = byte {
-            self.reader.consume(1);
-            self.position += 1;
-            self.line += u64::from(byte == b'\n');
+    /// The fields, without the carriage return that is half of the end of a line.
+    fn end(&mut self) -> Vec<Field> {
+        if !self.field.quoted && self.field.bytes.last() == Some(&b'\r') {
+            self.field.bytes.pop();
         }
-        Ok(byte)
+        self.fields.push(std::mem::take(&mut self.field));
+        std::mem::take(&mut self.fields)
     }
 }
 
@@ -285,6 +307,8 @@ impl<W: Write> Writer<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nodedb::Type;
+    use proptest::prelude::*;
 
     fn read(text: &str) -> Vec<(u64, Vec<(String, bool)>)> {
         let mut records = Records::new(text.as_bytes(), b',');
@@ -317,5 +341,31 @@ mod tests {
         assert!(records.next().unwrap().unwrap().1.is_ok());
         assert!(records.next().unwrap().unwrap().1.is_err());
         assert!(records.next().unwrap().is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn texts_and_nulls_are_read_as_they_were_written(
+            rows in prop::collection::vec(prop::collection::vec(prop::option::of("[a,\"\r\n\\\\.N é]{0,6}"), 2), 0..5),
+            null in prop::sample::select(vec!["", "N", "NULL"]),
+        ) {
+            let dialect = Dialect { delimiter: b',', null: null.to_owned() };
+            let columns = ["x", "y"].map(|name| Column { name: name.to_owned(), ty: Type::Text });
+            let mut writer = Writer::new(Vec::new(), &columns, dialect.clone(), TextStyle::default()).unwrap();
+            for row in &rows {
+                let values: Vec<Value> = row.iter().map(|text| text.clone().into()).collect();
+                writer.write(&values).unwrap();
+            }
+            let bytes = writer.finish().unwrap();
+            let mut records = Records::new(bytes.as_slice(), b',');
+            records.next().unwrap().unwrap().1.unwrap();
+            for row in rows {
+                let fields = records.next().unwrap().unwrap().1.unwrap();
+                let texts: Vec<_> =
+                    fields.into_iter().map(|f| if f.is_null(&dialect) { None } else { Some(f.text().unwrap()) }).collect();
+                prop_assert_eq!(texts, row);
+            }
+            prop_assert!(records.next().unwrap().is_none());
+        }
     }
 }

@@ -89,14 +89,19 @@ fn write_partial(
     Ok(())
 }
 
-enum Writer {
+/// Writes a file of any format.
+pub enum Writer {
+    /// CSV
     Csv(csv::Writer<BufWriter<File>>),
+    /// JSON lines
     Jsonl { out: BufWriter<File>, keys: Vec<String>, style: TextStyle },
+    /// Parquet
     Parquet(Box<parquet::Writer>),
 }
 
 impl Writer {
-    fn new(
+    /// Begins a file.
+    pub fn new(
         file: File,
         format: FileFormat,
         columns: &[Column],
@@ -110,7 +115,8 @@ impl Writer {
         })
     }
 
-    fn write(&mut self, batch: &RecordBatch, columns: &[Column]) -> Result<(), Failure> {
+    /// Writes rows.
+    pub fn write(&mut self, batch: &RecordBatch, columns: &[Column]) -> Result<(), Failure> {
         match self {
             Self::Csv(writer) => for_each_row(batch, columns, |values| Ok(writer.write(values)?)),
             Self::Jsonl { out, keys, style } => {
@@ -126,7 +132,8 @@ impl Writer {
         }
     }
 
-    fn finish(self) -> Result<File, Failure> {
+    /// No more rows.
+    pub fn finish(self) -> Result<File, Failure> {
         Ok(match self {
             Self::Csv(writer) => writer.finish()?.into_inner().map_err(|error| error.into_error())?,
             Self::Jsonl { out, .. } => out.into_inner().map_err(|error| error.into_error())?,

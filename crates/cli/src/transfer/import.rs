@@ -137,7 +137,7 @@ impl Input<'_> {
     }
 
     /// The rows, for a table with these columns.
-    fn open(&self, columns: &[Column], progress: &Progress) -> Result<Box<dyn Source>, Failure> {
+    pub fn open(&self, columns: &[Column], progress: &Progress) -> Result<Box<dyn Source>, Failure> {
         let place = |names: &[String]| places(names, columns, progress);
         Ok(match self.format {
             FileFormat::Csv => Box::new(csv::Reader::open(self.path, self.dialect.clone(), place)?),

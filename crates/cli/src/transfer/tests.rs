@@ -1,10 +1,17 @@
 //! Tests of what is found in files.
 
+use super::export::Writer;
 use super::infer::Guess;
-use super::{Cell, Found, convert, csv, import, jsonl};
-use nodedb::text::TextStyle;
-use nodedb::{Type, Value};
+use super::progress::{Progress, Total};
+use super::{Cell, Dialect, Found, Input, convert, csv, import, jsonl};
+use crate::args::FileFormat;
+use arrow::datatypes::Schema;
+use arrow::record_batch::RecordBatch;
+use nodedb::text::{self, TextStyle};
+use nodedb::{Column, Type, Value};
+use nodedb_query::types::{ColumnBuilder, arrow::field};
 use std::io::Write;
+use std::sync::Arc;
 
 fn file(text: &str) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -85,7 +92,7 @@ fn json_values_say_what_they_are() {
 
 #[test]
 fn a_table_is_made_for_the_columns_of_a_file() {
-    let dialect = csv::Dialect { delimiter: b',', null: String::new() };
+    let dialect = Dialect { delimiter: b',', null: String::new() };
     let csv = file("\u{feff}id,Full Name,v,\n1,Ann,\"[0.5,1]\",\n2,,\"[1,1.5]\",\"\"\n");
     let found = csv::columns(csv.path(), &dialect, 100).unwrap();
     let sql = import::create_table("people", &found, &["id".to_owned()]).unwrap();
@@ -119,4 +126,72 @@ fn cells_become_values() {
     assert_eq!(convert(json("\"x\""), Type::Jsonb), Value::Jsonb("\"x\"".to_owned()));
     let numbers = nodedb_base::Array { element: Type::Float8, items: vec![Value::Float8(0.5)] };
     assert_eq!(convert(Cell::Value(Value::Array(numbers)), Type::Vector(1)), Value::Vector(vec![0.5]));
+}
+
+/// A column of each type, and texts of values; the empty text of a type that has none is NULL.
+fn everything() -> Vec<(Type, Vec<&'static str>)> {
+    vec![
+        (Type::Int4, vec!["1", "-2147483648", ""]),
+        (Type::Int2, vec!["-1", "", "0"]),
+        (Type::Int8, vec!["9007199254740993", "", "0"]),
+        (Type::Float4, vec!["0.1", "NaN", "-0"]),
+        (Type::Float8, vec!["1e+100", "-Infinity", "5"]),
+        (Type::Numeric { precision: 12, scale: 3 }, vec!["12345.678", "", "0.000"]),
+        (Type::Bool, vec!["t", "", "f"]),
+        (Type::Text, vec!["E'a \"b\", c\nd\r\te", "", "日本"]),
+        (Type::Varchar(8), vec!["NULL", "\\.", ""]),
+        (Type::Bytea, vec!["\\x00ff", "\\x", "\\x"]),
+        (Type::Uuid, vec!["6f1c0c5e-9d3b-4a9e-8f0a-0123456789ab", "", ""]),
+        (Type::Date, vec!["2024-02-29", "", "0001-01-01"]),
+        (Type::Time, vec!["23:59:59.5", "", "00:00:00"]),
+        (Type::Timestamp, vec!["2024-02-29 12:00:00.000001", "", "1970-01-01 00:00:00"]),
+        (Type::Timestamptz, vec!["2024-02-29 12:00:00+00", "", "1970-01-01 00:00:00+00"]),
+        (Type::Interval, vec!["1 mon 2 days 03:04:05", "", "00:00:00"]),
+        (Type::Jsonb, vec!["{\"a\": [1, 2.50, null], \"b\": \"x\"}", "", "[]"]),
+        (Type::Array(Box::new(Type::Text)), vec!["{p,NULL,\"q,r\"}", "", "{}"]),
+        (Type::Array(Box::new(Type::Jsonb)), vec!["{\"{\\\"a\\\": 1}\"}", "", "{}"]),
+        (Type::Vector(3), vec!["[1,2.5,-3]", "", "[0,0,0]"]),
+    ]
+}
+
+fn value(text: &str, ty: &Type) -> Value {
+    let empty = matches!(ty, Type::Text | Type::Varchar(_));
+    if text.is_empty() && !empty { Value::Null } else { text::parse(text, ty, &TextStyle::default()).unwrap() }
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let everything = everything();
+    let columns: Vec<Column> =
+        (1..).zip(&everything).map(|(i, (ty, _))| Column { name: format!("Column {i}"), ty: ty.clone() }).collect();
+    let fields: Vec<_> = columns.iter().map(|column| field(&column.name, &column.ty, true)).collect();
+    let array = |(ty, texts): &(Type, Vec<&str>)| {
+        let mut builder = ColumnBuilder::new(ty, texts.len()).unwrap();
+        texts.iter().for_each(|text| builder.append(&value(text, ty)).unwrap());
+        builder.finish().unwrap()
+    };
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), everything.iter().map(array).collect()).unwrap();
+    for (format, null) in
+        [(FileFormat::Csv, ""), (FileFormat::Csv, "NULL"), (FileFormat::Jsonl, ""), (FileFormat::Parquet, "")]
+    {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let dialect = Dialect { delimiter: b',', null: null.to_owned() };
+        let style = TextStyle::default();
+        let mut writer = Writer::new(file.reopen().unwrap(), format, &columns, dialect.clone(), style).unwrap();
+        writer.write(&batch, &columns).unwrap();
+        writer.finish().unwrap();
+        let input = Input { path: file.path(), format, dialect };
+        if format == FileFormat::Parquet {
+            let types: Vec<Type> = input.columns(1).unwrap().into_iter().map(|found| found.ty).collect();
+            assert_eq!(types, everything.iter().map(|(ty, _)| ty.clone()).collect::<Vec<_>>());
+        }
+        let mut source = input.open(&columns, &Progress::new(Total::Unknown)).unwrap();
+        for row in 0..batch.num_rows() {
+            let cells = source.next().unwrap().unwrap().cells.unwrap();
+            for (cell, (ty, texts)) in cells.into_iter().zip(&everything) {
+                assert_eq!(convert(cell, ty, &style).unwrap(), value(texts[row], ty), "{format:?} {ty} {row}");
+            }
+        }
+        assert!(source.next().unwrap().is_none());
+    }
 }

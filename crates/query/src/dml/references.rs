@@ -56,6 +56,18 @@ impl Pending {
     }
 }
 
+/// Whether a stored row has its parents, without demanding that it has them at commit.
+pub fn check_row(tx: &Transaction, rules: &RowRules, row: &[Value]) -> Result<()> {
+    for key in rules.foreign_keys() {
+        if RowRules::foreign_key(&key.columns, row)?.is_none() {
+            continue;
+        }
+        let values: Vec<_> = key.columns.iter().filter_map(|at| row.get(usize::from(*at)).cloned()).collect();
+        tx.holds(&parent_requirement(tx.catalog(), key, &rules.table().name, &values)?)?;
+    }
+    Ok(())
+}
+
 fn parent_requirement(catalog: &Catalog, key: &ForeignKey, table: &str, values: &[Value]) -> Result<Requirement> {
     let error = Error::constraint(
         "23503",

@@ -10,8 +10,8 @@ mod scalar;
 mod system;
 pub mod vector;
 
-pub use cast::{PgCast, cast_expr, open_cast_expr};
-pub use error::{error_from_datafusion, to_datafusion};
+pub use cast::{cast_expr, open_cast_expr};
+use error::error_from_datafusion;
 pub use operators::Operators;
 pub use system::Surroundings;
 
