@@ -79,8 +79,8 @@ impl Session for OurSession {
         let (session, statements) = self.prepared()?;
         let rows = session.query_prepared(&statements.point, &[id.into()])?;
         let Some(row) = rows.iter().next() else { return wrong(format!("row {id} is not there")) };
-        std::hint::black_box([row.value(0), row.value(1), row.value(2)]);
-        match row.value(3) {
+        std::hint::black_box([row.value(0)?, row.value(1)?, row.value(2)?]);
+        match row.value(3)? {
             Value::Text(body) => Ok(24 + body.len()),
             other => wrong(format!("the body of row {id} is {other:?}")),
         }
@@ -94,7 +94,7 @@ impl Session for OurSession {
     fn sum(&mut self, keys: std::ops::Range<i64>) -> Result<i64> {
         let sql = "SELECT sum(b) FROM t WHERE id >= $1 AND id < $2";
         let rows = self.session.query(sql, &[keys.start.into(), keys.end.into()])?;
-        match rows.iter().next().map(|row| row.value(0)) {
+        match rows.iter().next().map(|row| row.value(0)).transpose()? {
             Some(Value::Int8(sum)) => Ok(sum),
             Some(Value::Numeric(sum)) => Ok(sum.to_string().parse()?),
             other => wrong(format!("a sum is {other:?}")),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Its cache, in KiB: as much as the other side has.
-const CACHE_KIB: u64 = 128 << 10;
+const CACHE_KIB: u64 = 256 << 10;
 
 /// A SQLite database.
 #[derive(Debug)]

@@ -154,7 +154,8 @@ fn wait(time: Duration) -> Result<()> {
 
 fn answer(session: &mut <Ours as Engine>::Session) -> Result<String> {
     let rows = session.session.query("SELECT count(*), sum(a), sum(b) FROM t", &[])?;
-    Ok(rows.iter().map(|row| format!("{:?} {:?} {:?}", row.value(0), row.value(1), row.value(2))).collect())
+    let answers = rows.iter().map(|row| Ok(format!("{:?} {:?} {:?}", row.value(0)?, row.value(1)?, row.value(2)?)));
+    answers.collect()
 }
 
 /// Updates of single rows in another thread while something is done: how many a second, and what was done.

@@ -71,7 +71,7 @@ fn measure(task: Task, arguments: &Arguments, figures: &mut Figures) -> Result<(
 
 /// One task: its highest memory in MiB and its seconds, on standard output.
 fn alone(task: Task, arguments: &Arguments) -> Result<()> {
-    let options = Options { memory: Some(arguments.memory << 20), ..Options::default() };
+    let options = Options { memory: arguments.memory << 20, ..Options::default() };
     let ours = Ours::open_with(&arguments.work.join("memory"), options)?;
     let (seconds, ()) = timed(|| match task {
         Task::Load => load(&ours, arguments.rows),

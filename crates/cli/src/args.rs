@@ -20,7 +20,7 @@ pub struct Args {
     #[arg(long, global = true, value_name = "DIR")]
     pub data: Option<PathBuf>,
 
-    /// Most memory that the database uses, for instance 512MB or 2GiB
+    /// Memory for the database, for instance 512MB [default: 1GB]
     #[arg(long, global = true, value_name = "SIZE", value_parser = parse_size)]
     pub memory: Option<u64>,
 
@@ -103,7 +103,7 @@ pub struct ImportArgs {
     /// The file
     pub file: PathBuf,
 
-    /// The table, as in SQL: "Quoted" if need be
+    /// Name of the table, as it is: upper case stays upper case
     #[arg(long, value_name = "NAME")]
     pub table: String,
 
@@ -135,7 +135,7 @@ pub struct ExportArgs {
     /// The file; one that exists is replaced when all rows have been written
     pub file: PathBuf,
 
-    /// The table, as in SQL: "Quoted" if need be
+    /// Name of the table, as it is: upper case stays upper case
     #[arg(long, value_name = "NAME")]
     pub table: Option<String>,
 
@@ -199,7 +199,8 @@ impl Args {
 
     /// Opens the database in another place.
     pub fn open_at(&self, directory: &Path) -> Result<Database, Failure> {
-        let options = Options { memory: self.memory, ..Options::default() };
+        let mut options = Options::default();
+        options.memory = self.memory.unwrap_or(options.memory);
         Ok(Database::open_with(directory, options)?)
     }
 }

@@ -1,11 +1,11 @@
 //! `nodedb check`.
 
 use crate::args::Args;
-use crate::console::Failure;
+use crate::console::{Failure, counted, grouped};
 use nodedb::CheckReport;
 use std::process::ExitCode;
 
-/// Runs the command.
+/// Runs the command. Damage is an error that says what and where.
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let directory = args.directory();
     if !directory.is_dir() {
@@ -16,15 +16,19 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let report = database.check()?;
     print!("{}", describe(&report));
     database.close()?;
-    Ok(if is_sound(&report) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(ExitCode::SUCCESS)
 }
 
-/// What was looked at, and what is wrong, in lines.
+/// What was looked at, in lines.
 pub fn describe(report: &CheckReport) -> String {
-    format!("{report:?}\n")
-}
-
-/// Whether nothing is wrong.
-pub fn is_sound(_report: &CheckReport) -> bool {
-    true
+    let CheckReport { files, bytes, tables, last } = report;
+    format!(
+        "sound up to commit {}\n{} and {} in {} read and compared\n{} ({} bytes) compared with their checksums\n",
+        last.0,
+        counted(tables.rows, "row"),
+        counted(tables.keys, "key"),
+        counted(tables.tables, "table"),
+        counted(*files, "file"),
+        grouped(*bytes),
+    )
 }

@@ -122,7 +122,7 @@ impl<'s> Table<'s> {
     pub fn scan<K: IntoKey + Clone>(
         &mut self,
         range: impl RangeBounds<K>,
-    ) -> Result<impl Iterator<Item = Result<Row>> + Send + 'static> {
+    ) -> Result<Box<dyn Iterator<Item = Result<Row>> + Send>> {
         let key = |bound: Bound<&K>| bound.map(|key| key.clone().into_key());
         let (lower, upper) = (key(range.start_bound()), key(range.end_bound()));
         let (session, name) = self.session();
@@ -130,7 +130,8 @@ impl<'s> Table<'s> {
             let columns: Arc<[Column]> = record::columns(tx, name)?.into();
             let (lower, upper) = (lower.as_ref().map(Vec::as_slice), upper.as_ref().map(Vec::as_slice));
             let rows = record::scan(&db.engine, &statement, tx, name, lower, upper)?;
-            Ok(rows.map(move |row| Ok(Row::of_values(columns.clone(), row?))))
+            let rows = rows.map(move |row| Ok(Row::of_values(columns.clone(), row?)));
+            Ok(Box::new(rows) as Box<dyn Iterator<Item = _> + Send>)
         })
     }
 }

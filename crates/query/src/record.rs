@@ -99,7 +99,7 @@ pub fn scan(
     table: &str,
     lower: Bound<&[Value]>,
     upper: Bound<&[Value]>,
-) -> Result<impl Iterator<Item = Result<Vec<Value>>> + Send + 'static> {
+) -> Result<impl Iterator<Item = Result<Vec<Value>>> + Send + use<>> {
     let table = find(tx, table)?;
     let rules = engine.rules(&table)?;
     let view = tx.view().clone();

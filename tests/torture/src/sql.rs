@@ -41,14 +41,14 @@ impl Client {
             self.prepared.insert(sql, self.session.prepare(sql)?);
         }
         match self.prepared.get(sql) {
-            Some(prepared) => Ok(values(&self.session.query_prepared(prepared, parameters)?)),
+            Some(prepared) => values(&self.session.query_prepared(prepared, parameters)?),
             None => Err(Failure::Outside("a statement was not kept".to_owned())),
         }
     }
 
     /// Runs a query that is not prepared; all its rows.
     pub fn query_once(&mut self, sql: &str, parameters: &[Value]) -> Result<Vec<Vec<Value>>> {
-        Ok(values(&self.session.query(sql, parameters)?))
+        values(&self.session.query(sql, parameters)?)
     }
 
     /// The integers of a query with so many columns.
@@ -65,9 +65,8 @@ impl Client {
     }
 }
 
-fn values(rows: &nodedb::Rows) -> Vec<Vec<Value>> {
-    let width = rows.columns().len();
-    rows.iter().map(|row| (0..width).map(|at| row.value(at)).collect()).collect()
+fn values(rows: &nodedb::Rows) -> Result<Vec<Vec<Value>>> {
+    Ok(rows.iter().map(|row| row.values()).collect::<nodedb::Result<_>>()?)
 }
 
 /// A row of integers.

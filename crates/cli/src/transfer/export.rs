@@ -1,6 +1,7 @@
 //! `nodedb export`.
 
 use super::csv::{self, Dialect};
+use super::names::quote;
 use super::parquet;
 use super::progress::{Progress, Total};
 use super::unusable;
@@ -21,7 +22,7 @@ pub fn run(args: &Args, export: &ExportArgs) -> Result<ExitCode, Failure> {
     let format = export.file_format.format(&export.file)?;
     let sql = match (&export.query, &export.table) {
         (Some(query), _) => query.clone(),
-        (None, Some(table)) => format!("SELECT * FROM {table}"),
+        (None, Some(table)) => format!("SELECT * FROM {}", quote(table)),
         (None, None) => return Err(Failure::Usage("say what to export: --table or --query".to_owned())),
     };
     let delimiter = export.file_format.delimiter(&export.file);

@@ -3,10 +3,10 @@
 use super::csv::Dialect;
 use super::load::Batches;
 use super::names::quote;
-use super::progress::{Progress, Total, counted};
+use super::progress::{Progress, Total};
 use super::{Cell, Found, Source, csv, jsonl, parquet, unusable};
 use crate::args::{Args, FileFormat, ImportArgs};
-use crate::console::Failure;
+use crate::console::{Failure, counted};
 use nodedb::{Column, Database, Error, Load};
 use std::path::Path;
 use std::process::ExitCode;
@@ -33,7 +33,7 @@ pub fn run(args: &Args, import: &ImportArgs) -> Result<ExitCode, Failure> {
     let (load, made) = target(&database, import, &found)?;
     let outcome = fill(load, &input, import.skip_bad, false);
     if made && !matches!(outcome, Ok(Some(_))) {
-        database.blocking().execute(&format!("DROP TABLE {}", import.table), &[])?;
+        database.blocking().execute(&format!("DROP TABLE {}", quote(&import.table)), &[])?;
     }
     let done = outcome?.is_some();
     database.close()?;
@@ -74,7 +74,7 @@ pub fn create_table(table: &str, found: &[Found], primary_key: &[String]) -> Res
         let names: Vec<String> = primary_key.iter().map(|name| quote(name)).collect();
         lines.push(format!("    PRIMARY KEY ({})", names.join(", ")));
     }
-    Ok(format!("CREATE TABLE {table} (\n{}\n)", lines.join(",\n")))
+    Ok(format!("CREATE TABLE {} (\n{}\n)", quote(table), lines.join(",\n")))
 }
 
 /// Fills a table. `None` if bad rows forbade it; they have been told then.
@@ -100,11 +100,11 @@ pub fn fill(load: Load, input: &Input<'_>, skip_bad: bool, quiet: bool) -> Resul
     let bad = batches.bad_count();
     if bad > 0 && !skip_bad {
         let least = if more { "" } else { "at least " };
-        progress.say(&format!("nothing was imported: {least}{bad} bad row{}", if bad == 1 { "" } else { "s" }));
+        progress.say(&format!("nothing was imported: {least}{}", counted(bad, "bad row")));
         return Ok(None);
     }
     let rows = batches.finish()?;
-    let skipped = if bad > 0 { format!(", {} skipped", counted(bad)) } else { String::new() };
+    let skipped = if bad > 0 { format!(", {} skipped", counted(bad, "row")) } else { String::new() };
     if !quiet {
         progress.say(&format!("imported {}{skipped}", progress.summary(rows)));
     }
@@ -114,7 +114,9 @@ pub fn fill(load: Load, input: &Input<'_>, skip_bad: bool, quiet: bool) -> Resul
 /// `FILE:LINE: SQLSTATE: message (detail)`
 fn line_of(path: &Path, line: u64, error: &Error) -> String {
     let report = error.report();
-    let detail = report.detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+    // Where the row stood in its batch is nobody's business.
+    let detail = report.detail.as_ref().filter(|detail| !detail.ends_with("of the batch"));
+    let detail = detail.map(|detail| format!(" ({detail})")).unwrap_or_default();
     format!("{}:{line}: {}: {}{detail}", path.display(), report.sqlstate, report.message)
 }
 

@@ -1,5 +1,6 @@
 //! How far a transfer has come: a bar on a terminal, else one line at the end.
 
+use crate::console::{counted, grouped};
 use indicatif::{ProgressBar, ProgressStyle};
 use nodedb_env::{Clock, Env};
 use std::io::IsTerminal;
@@ -58,7 +59,7 @@ impl Progress {
     pub fn summary(&self, rows: u64) -> String {
         let seconds = (self.clock.monotonic() - self.start).as_secs_f64();
         let rate = rows as f64 / seconds.max(1e-6);
-        format!("{} in {seconds:.1} s ({} rows/s)", counted(rows), grouped(rate as u64))
+        format!("{} in {seconds:.1} s ({} rows/s)", counted(rows, "row"), grouped(rate as u64))
     }
 }
 
@@ -72,33 +73,5 @@ fn bar(total: Total) -> ProgressBar {
         Ok(style) => bar.with_style(style),
         // A bar of the usual looks does as well.
         Err(_) => bar,
-    }
-}
-
-/// `1 row`, `7,485 rows`
-pub fn counted(rows: u64) -> String {
-    format!("{} row{}", grouped(rows), if rows == 1 { "" } else { "s" })
-}
-
-fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::counted;
-
-    #[test]
-    fn thousands_are_grouped() {
-        let shown: Vec<String> = [0, 1, 999, 1000, 1_234_567].into_iter().map(counted).collect();
-        assert_eq!(shown, ["0 rows", "1 row", "999 rows", "1,000 rows", "1,234,567 rows"]);
     }
 }

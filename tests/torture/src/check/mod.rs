@@ -17,6 +17,7 @@ mod replay;
 use crate::failure::{Failure, Result, ensure};
 use crate::sql::{Client, no_such_table};
 use history::History;
+use nodedb::Env;
 use proved::{Figures, Proved};
 use std::path::PathBuf;
 
@@ -35,7 +36,7 @@ pub struct Arguments {
 /// Fails unless the database holds what was acknowledged.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let mut proved = Proved::read(&arguments.dir)?;
-    let database = crate::write::open(&arguments.dir)?;
+    let database = crate::write::open(&arguments.dir, Env::real())?;
     let mut client = Client::new(&database);
     let acks = history::read_acks(&arguments.acks, &mut proved)?;
     if !has_begun(&mut client)? {

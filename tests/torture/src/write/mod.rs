@@ -1,6 +1,7 @@
 //! The writer: a life of sixteen sessions, until something ends it.
 
 mod acks;
+mod careless;
 mod session;
 mod sides;
 
@@ -9,7 +10,8 @@ use crate::failure::{Failure, Result, ensure};
 use crate::model::{ACCOUNTS, BALANCE, SCHEMA, SESSIONS, SIDES, SLOTS};
 use crate::sql::{Client, no_such_table};
 use acks::Acks;
-use nodedb::{Database, Options};
+use nodedb::{Database, Env, Options};
+use nodedb_store::TreesKind;
 use session::Worker;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -29,6 +31,9 @@ pub struct Arguments {
     /// Ends after so many seconds instead of never.
     #[arg(long)]
     seconds: Option<u64>,
+    /// Leaves out the syncs of the log: a check after a power cut must then fail.
+    #[arg(long)]
+    no_sync: bool,
 }
 
 /// Memtables and segments so small that all that the store does to them happens many times a second.
@@ -42,14 +47,15 @@ fn options() -> Options {
 }
 
 /// The database below a directory, beside what `check` keeps there.
-pub fn open(dir: &Path) -> Result<Database> {
-    Ok(Database::open_with(dir.join("db"), options())?)
+pub fn open(dir: &Path, env: Env) -> Result<Database> {
+    Ok(Database::open_in(env, &dir.join("db"), TreesKind::Files, &options())?)
 }
 
 /// Commits until it is killed.
 pub fn run(arguments: &Arguments) -> Result<()> {
     ensure((1..=SESSIONS).contains(&arguments.sessions), || format!("1 to {SESSIONS} sessions"))?;
-    let database = open(&arguments.dir)?;
+    let env = if arguments.no_sync { careless::env() } else { Env::real() };
+    let database = open(&arguments.dir, env)?;
     let proved = Proved::read(&arguments.dir)?;
     let mut client = Client::new(&database);
     let life = begin_life(&mut client, arguments.seed)?;

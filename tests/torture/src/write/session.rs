@@ -128,7 +128,7 @@ impl Worker {
         let stats = self.database.stats();
         let figure = |n: u64| Value::Int8(n.cast_signed());
         let (flushes, compactions) = (figure(stats.trees.flushes), figure(stats.trees.compactions));
-        let (checkpoints, segments) = (figure(stats.checkpoints), figure(stats.log_segments_created));
+        let (checkpoints, segments) = (figure(stats.checkpoints), figure(stats.log_segments));
         let row = [who.life.into(), flushes, compactions, checkpoints, segments];
         self.client.touch(
             1,

@@ -1,0 +1,79 @@
+//! Files whose syncs do nothing, so that one can see the checker find what is lost.
+
+use nodedb_env::{Env, File, Files, Lock, OpenMode, RealFiles};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The real world, except that nothing is made durable on purpose. The trees do their own file access, and still sync.
+pub fn env() -> Env {
+    Env { files: Arc::new(Careless(RealFiles)), ..Env::real() }
+}
+
+struct Careless(RealFiles);
+
+impl Files for Careless {
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.0.create_dir_all(dir)
+    }
+
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(CarelessFile(self.0.open(path, mode)?)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.remove(path)
+    }
+
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.0.remove_dir_all(dir)
+    }
+
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.0.list(dir)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.0.exists(path)
+    }
+
+    fn try_lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        self.0.try_lock(path)
+    }
+}
+
+struct CarelessFile(Arc<dyn File>);
+
+impl File for CarelessFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buf, offset)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.0.allocate(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.0.size()
+    }
+}
