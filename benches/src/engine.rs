@@ -53,6 +53,13 @@ pub trait Session {
     /// # Errors
     /// As above; also if the row is not there.
     fn point(&mut self, id: i64) -> Result<usize>;
+    /// As [`Session::point`], without SQL where there is such a way.
+    ///
+    /// # Errors
+    /// As above.
+    fn get(&mut self, id: i64) -> Result<usize> {
+        self.point(id)
+    }
     /// Reads the rows of a range of `a`; how many there are.
     ///
     /// # Errors

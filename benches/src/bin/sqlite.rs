@@ -112,13 +112,18 @@ impl<E: Engine> Bench<'_, E> {
     }
 
     fn points(&mut self) -> Result<()> {
+        self.point_reads("point_reads_per_s", |session, id| session.point(id))?;
+        self.point_reads("point_gets_per_s", |session, id| session.get(id))
+    }
+
+    fn point_reads(&mut self, name: &str, read: impl Fn(&mut E::Session, i64) -> Result<usize> + Sync) -> Result<()> {
         let (rows, turn) = (self.arguments.rows, AtomicU64::new(0));
         let point = |session: &mut E::Session| {
             let number = mix(turn.fetch_add(1, Ordering::Relaxed)) % rows;
-            session.point(key(number)).map(drop)
+            read(session, key(number)).map(drop)
         };
         let (rate, _) = self.meanwhile(1, point)?;
-        self.add("point_reads_per_s", rate);
+        self.add(name, rate);
         Ok(())
     }
 

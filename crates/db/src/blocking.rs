@@ -240,11 +240,12 @@ impl CopyIn<'_> {
     /// `Statement`, `Constraint`, `Limit`.
     pub fn finish(self) -> Result<Tag> {
         let runtime = self.session.core.db.runtime.handle()?.clone();
-        wait(&runtime, self.session.core.work(Work::Copy(&self.copy))).and_then(|answer| match answer {
-            Answer::Done(tag) => Ok(tag),
-            _ => Err(Error::internal("COPY answered with rows")),
-        })
-        .inspect_err(|_| self.session.core.fail())
+        wait(&runtime, self.session.core.work(Work::Copy(&self.copy)))
+            .and_then(|answer| match answer {
+                Answer::Done(tag) => Ok(tag),
+                _ => Err(Error::internal("COPY answered with rows")),
+            })
+            .inspect_err(|_| self.session.core.fail())
     }
 }
 

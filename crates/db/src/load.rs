@@ -93,7 +93,9 @@ impl Load {
                 Some(loader) => loader.insert(statement, tx, row),
                 None => record::insert(&self.db.engine, statement, tx, &self.table, row),
             })
-            .map_err(|e| if e.report().detail.is_some() { e } else { e.with_detail(format!("row {at} of the batch")) })?;
+            .map_err(|e| {
+                if e.report().detail.is_some() { e } else { e.with_detail(format!("row {at} of the batch")) }
+            })?;
         }
         Ok(batch.num_rows() as u64)
     }

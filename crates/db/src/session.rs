@@ -6,7 +6,7 @@
 use crate::database::Inner;
 use futures::future::BoxFuture;
 use nodedb_base::{Error, Lsn, Result, Type, Value};
-use nodedb_query::types::{TextStyle, build, arrow as mapping};
+use nodedb_query::types::{TextStyle, arrow as mapping, build};
 use nodedb_query::{
     Column, Command, CopyIn, Modes, Outcome, Runnable, SessionStatement, Settings, Statement, Tag, as_of, front,
     isolation_name,
@@ -208,18 +208,6 @@ impl Core {
     fn start_copy(&mut self, copy: &CopyIn) -> Result<Answer> {
         self.with_transaction(false, |_, _, tx| copy.check(tx))?;
         Ok(Answer::CopyIn(copy.clone()))
-    }
-
-    /// Puts the rows of a COPY.
-    pub async fn finish_copy(&mut self, copy: &CopyIn) -> Result<Tag> {
-        let outcome = self.work(Work::Copy(copy)).await;
-        if outcome.is_err() {
-            self.fail();
-        }
-        match outcome? {
-            Answer::Done(tag) => Ok(tag),
-            _ => Err(Error::internal("COPY answered with rows")),
-        }
     }
 
     fn session_statement(&mut self, statement: &SessionStatement) -> Finish {

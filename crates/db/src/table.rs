@@ -89,9 +89,8 @@ impl<'s> Table<'s> {
         let key = key.into_key();
         let (session, name) = self.session();
         session.core().with_transaction(false, |db, statement, tx| {
-            let Some(values) = record::get(&db.engine, &statement, tx, name, &key)? else { return Ok(None) };
-            let columns: Arc<[Column]> = record::columns(tx, name)?.into();
-            Ok(Some(Row::of_values(columns, values)))
+            let found = record::get(&db.engine, &statement, tx, name, &key)?;
+            Ok(found.map(|(columns, values)| Row::of_values(columns, values)))
         })
     }
 

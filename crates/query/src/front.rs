@@ -55,6 +55,7 @@ pub fn parse(sql: &str) -> Result<Command> {
     if let Some(copy) = CopyIn::bind(&ast)? {
         return Ok(Command::CopyIn(copy));
     }
+    check_known(&ast)?;
     Ok(Command::Run(Box::new(Runnable { ast, point: PointCache::default() })))
 }
 
@@ -79,9 +80,9 @@ impl Runnable {
         }
         match &self.ast {
             Ast::Query(query) => select(engine, statement, tx, query).await,
-            Ast::Insert(insert) => dml::insert::run(engine, statement, tx, insert.clone()).await,
-            Ast::Update(update) => dml::update::run(engine, statement, tx, update.clone()).await,
-            Ast::Delete(delete) => dml::delete::run(engine, statement, tx, delete.clone()).await,
+            Ast::Insert(insert) => dml::insert::run(engine, statement, tx, insert).await,
+            Ast::Update(update) => dml::update::run(engine, statement, tx, update).await,
+            Ast::Delete(delete) => dml::delete::run(engine, statement, tx, delete).await,
             Ast::CreateTable(create) => ddl::table::run(engine, tx, create),
             Ast::CreateIndex(create) => ddl::index::run(engine, tx, create),
             Ast::Drop {
@@ -100,6 +101,19 @@ impl Runnable {
             Ast::Explain { .. } => explain::run(engine, statement, tx, &self.ast).await,
             other => Err(unsupported(other)),
         }
+    }
+}
+
+/// Fails if a part of the statement would be ignored.
+fn check_known(ast: &Ast) -> Result<()> {
+    match ast {
+        Ast::Insert(insert) => dml::insert::expect_known(insert),
+        Ast::Update(update) => dml::update::expect_known(update),
+        Ast::Delete(delete) => dml::delete::expect_known(delete),
+        Ast::CreateTable(create) => ddl::table::expect_known(create),
+        Ast::CreateIndex(create) => ddl::index::expect_known(create),
+        Ast::Explain { statement, .. } => check_known(statement),
+        _ => Ok(()),
     }
 }
 

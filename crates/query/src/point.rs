@@ -12,7 +12,7 @@ use crate::statement::Statement;
 use crate::types::{ColumnBuilder, arrow as mapping};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
-use nodedb_base::{Error, Result, RowId, Value};
+use nodedb_base::{Error, Result, RowId, Type, Value};
 use nodedb_store::Transaction;
 use nodedb_store::catalog::Table;
 use nodedb_store::row::Cells;
@@ -37,6 +37,7 @@ enum Cached {
 #[derive(Debug)]
 struct Plan {
     table: Arc<Table>,
+    types: Vec<Type>,
     key: Expr,
     action: Action,
 }
@@ -183,9 +184,8 @@ impl Plan {
         };
         let mut values = vec![Value::Null; self.table.columns.len()];
         if let Some(row) = &row {
-            let types: Vec<_> = self.table.types();
-            let mut cells = Cells::new(&types, &row.bytes, row.lsn)?;
-            for (at, (slot, ty)) in values.iter_mut().zip(&types).enumerate() {
+            let mut cells = Cells::new(&self.types, &row.bytes, row.lsn)?;
+            for (at, (slot, ty)) in values.iter_mut().zip(&self.types).enumerate() {
                 let cell = cells.take()?;
                 if columns.contains(&at) {
                     *slot = view.cell_value(life, row.id, at as u16, ty, cell)?;
@@ -255,7 +255,7 @@ fn select_plan(query: &Query, tx: &Transaction) -> Result<Option<Plan>> {
         .collect();
     let fields = named.iter().map(|column| mapping::field(&column.name, &column.ty, true));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    Ok(Some(Plan { table, key, action: Action::Select { columns, named: named.into(), schema } }))
+    Ok(Some(Plan { types: table.types(), table, key, action: Action::Select { columns, named: named.into(), schema } }))
 }
 
 /// The SELECT of a query that is nothing else: no grouping, no order, no limit.
@@ -277,10 +277,7 @@ fn plain_select(query: &Query) -> Option<&Select> {
 }
 
 fn update_plan(engine: &Engine, update: &Update, tx: &Transaction) -> Result<Option<Plan>> {
-    if update.from.is_some()
-        || !returning_free(update.returning.as_ref())
-        || crate::dml::update::expect_known(update).is_err()
-    {
+    if update.from.is_some() || !returning_free(update.returning.as_ref()) {
         return Ok(None);
     }
     let Some((table, key)) = keyed(&update.table, update.selection.as_ref(), tx)? else { return Ok(None) };
@@ -302,16 +299,16 @@ fn update_plan(engine: &Engine, update: &Update, tx: &Transaction) -> Result<Opt
         };
         assigned.push((column, value));
     }
-    Ok(Some(Plan { table, key, action: Action::Update(assigned) }))
+    Ok(Some(Plan { types: table.types(), table, key, action: Action::Update(assigned) }))
 }
 
 fn delete_plan(delete: &Delete, tx: &Transaction) -> Result<Option<Plan>> {
     let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
     let [table] = from.as_slice() else { return Ok(None) };
     let plain = delete.using.is_none() && returning_free(delete.returning.as_ref());
-    if !plain || crate::dml::delete::expect_known(delete).is_err() {
+    if !plain {
         return Ok(None);
     }
     let found = keyed(table, delete.selection.as_ref(), tx)?;
-    Ok(found.map(|(table, key)| Plan { table, key, action: Action::Delete }))
+    Ok(found.map(|(table, key)| Plan { types: table.types(), table, key, action: Action::Delete }))
 }

@@ -24,7 +24,7 @@ pub fn columns(tx: &Transaction, table: &str) -> Result<Vec<Column>> {
     Ok(table.columns.iter().map(|column| Column { name: column.name.clone(), ty: column.ty.clone() }).collect())
 }
 
-/// The row with this primary key.
+/// The row with this primary key, and the columns of the table.
 ///
 /// # Errors
 /// `Statement` (42P01; 42704 if the table has no primary key), and those of reading.
@@ -34,24 +34,18 @@ pub fn get(
     tx: &Transaction,
     table: &str,
     key: &[Value],
-) -> Result<Option<Vec<Value>>> {
-    let table = find(tx, table)?;
-    let rules = engine.rules(&table)?;
-    let row = by_key(&table, statement, tx.view(), key)?;
-    row.map(|row| rules.read(tx.view(), &row, |_| true)).transpose()
+) -> Result<Option<(Arc<[Column]>, Vec<Value>)>> {
+    let table = tx.catalog().table(table).ok_or_else(|| no_relation(table))?;
+    let Some(row) = by_key(table, statement, tx.view(), key)? else { return Ok(None) };
+    let rules = engine.rules(table)?;
+    Ok(Some((rules.columns().clone(), rules.read(tx.view(), &row, |_| true)?)))
 }
 
 /// Puts a row: a new one, or in place of the one with the same primary key. All columns are given.
 ///
 /// # Errors
 /// `Statement`, `Constraint`, `Limit`.
-pub fn put(
-    engine: &Engine,
-    statement: Statement<'_>,
-    tx: &mut Transaction,
-    table: &str,
-    row: &[Value],
-) -> Result<()> {
+pub fn put(engine: &Engine, statement: Statement<'_>, tx: &mut Transaction, table: &str, row: &[Value]) -> Result<()> {
     let definition = find(tx, table)?;
     if row.len() != definition.columns.len() {
         let message = format!("table {table} has {} columns, {} were given", definition.columns.len(), row.len());
@@ -144,9 +138,8 @@ fn by_index(
     lower: Bound<&[Value]>,
     upper: Bound<&[Value]>,
 ) -> Result<RowIter> {
-    let behind = |bytes: Vec<u8>, open: fn(Vec<u8>) -> Bound<Vec<u8>>| {
-        key::after_prefix(&bytes).map_or(Bound::Unbounded, open)
-    };
+    let behind =
+        |bytes: Vec<u8>, open: fn(Vec<u8>) -> Bound<Vec<u8>>| key::after_prefix(&bytes).map_or(Bound::Unbounded, open);
     let lower = match lower {
         Bound::Included(key) => Bound::Included(encoded(table, index, statement, key)?),
         Bound::Excluded(key) => behind(encoded(table, index, statement, key)?, Bound::Included),
@@ -171,9 +164,10 @@ fn find(tx: &Transaction, table: &str) -> Result<Arc<Table>> {
 }
 
 fn primary_key(table: &Table) -> Result<Vec<usize>> {
-    let key = table.primary_key.as_ref().ok_or_else(|| {
-        Error::statement("42704", format!("table {} has no primary key", table.name))
-    })?;
+    let key = table
+        .primary_key
+        .as_ref()
+        .ok_or_else(|| Error::statement("42704", format!("table {} has no primary key", table.name)))?;
     Ok(key.columns.iter().map(|at| usize::from(*at)).collect())
 }
 
@@ -243,8 +237,9 @@ pub fn check(engine: &Engine, view: &View) -> Result<CheckedTables> {
     for table in view.catalog().tables() {
         seen.tables += 1;
         let rules = engine.rules(table)?;
-        check_table(&rules, view, &mut seen)
-            .map_err(|e| if e.report().detail.is_some() { e } else { e.with_detail(format!("table {}", table.name)) })?;
+        check_table(&rules, view, &mut seen).map_err(|e| {
+            if e.report().detail.is_some() { e } else { e.with_detail(format!("table {}", table.name)) }
+        })?;
     }
     Ok(seen)
 }
@@ -264,10 +259,8 @@ fn check_table(rules: &RowRules, view: &View, seen: &mut CheckedTables) -> Resul
             let found = if entry.unique {
                 view.unique_key(entry.index, &entry.key)?
             } else {
-                let exact = KeyRange {
-                    lower: Bound::Included(entry.key.clone()),
-                    upper: Bound::Included(entry.key.clone()),
-                };
+                let exact =
+                    KeyRange { lower: Bound::Included(entry.key.clone()), upper: Bound::Included(entry.key.clone()) };
                 view.keys(entry.index, &exact, false)?.next().transpose()?.map(|(_, id)| id)
             };
             if found != Some(row.id) {

@@ -4,6 +4,7 @@
 
 use crate::engine::Engine;
 use crate::error::from_datafusion;
+use crate::outcome::Column;
 use crate::parse;
 use crate::planner::Planner;
 use crate::types::{ColumnBuilder, arrow as mapping, value_at};
@@ -30,6 +31,7 @@ pub struct RowRules {
     indexes: Vec<IndexRule>,
     /// Columns that keys, checks and foreign keys are computed from.
     needed: Vec<bool>,
+    columns: Arc<[Column]>,
 }
 
 #[derive(Debug)]
@@ -139,7 +141,11 @@ impl RowRules {
         let checks = checks.collect::<Result<Vec<_>>>()?;
         let indexes = table.indexes.iter().map(|index| IndexRule::compile(index, &compile));
         let indexes = indexes.collect::<Result<Vec<_>>>()?;
-        let mut rules = Self { table: table.clone(), types: table.types(), checks, indexes, needed: Vec::new() };
+        let column =
+            |column: &nodedb_store::catalog::Column| Column { name: column.name.clone(), ty: column.ty.clone() };
+        let columns = table.columns.iter().map(column).collect();
+        let mut rules =
+            Self { table: table.clone(), types: table.types(), checks, indexes, needed: Vec::new(), columns };
         rules.needed = rules.find_needed();
         Ok(rules)
     }
@@ -171,6 +177,11 @@ impl RowRules {
     /// The table.
     pub const fn table(&self) -> &Arc<Table> {
         &self.table
+    }
+
+    /// Its columns, as results have them.
+    pub const fn columns(&self) -> &Arc<[Column]> {
+        &self.columns
     }
 
     /// The types of its columns.

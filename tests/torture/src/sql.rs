@@ -1,8 +1,8 @@
 //! A session of the database with prepared statements, and values out of its answers.
 
 use crate::failure::{Failure, Result, ensure};
-use nodedb::blocking::Session;
-use nodedb::{Database, Prepared, Value};
+use nodedb::blocking::{Prepared, Session};
+use nodedb::{Database, Value};
 use std::collections::HashMap;
 
 /// A session that prepares each statement once.

@@ -60,7 +60,7 @@ pub fn run(args: &Args, directory: &Path, show: &mut Show) -> Result<(), Failure
         (told.committed..=told.begun).map(|last| format!("{last}|{last}|{}", last * ROWS)).collect();
     let found = rows.first().is_some_and(|row| possible.contains(row));
     show.judge(found && told.committed > 0, &format!("one of {possible:?}"))?;
-    let old = "SELECT count(*) FROM synsets";
+    let old = "SELECT count(*) AS synsets FROM synsets";
     show.ask(&mut session, &Question { note: None, sql: old, expected: Expected::Rows(&["7485"]) })?;
     drop(session);
     show.check(&database)?;

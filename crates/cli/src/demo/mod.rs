@@ -9,7 +9,7 @@ pub use crash::writer;
 
 use crate::args::{Args, DemoArgs, FileFormat};
 use crate::check;
-use crate::console::{Console, Failure, counted};
+use crate::console::{Console, Failure, counted, report};
 use crate::print::table::Table;
 use crate::transfer::{Dialect, Input, fill};
 use nodedb::blocking::{Outcome, Session};
@@ -125,18 +125,22 @@ impl Show {
         }
         writeln!(self.console.out(), "\n{};", question.sql)?;
         self.console.flush()?;
-        let (answer, time) = self.timed(|| answer(session, question.sql))?;
-        match &answer.table {
-            Some(table) => table.write_without_end(self.console.out())?,
-            None => writeln!(self.console.out(), "{}", answer.tag)?,
+        let (answer, time) = self.timed(|| Ok(answer(session, question.sql)))?;
+        let right = match (&answer, &question.expected) {
+            (Ok(_), Expected::Anything) => true,
+            (Ok(answer), Expected::Rows(rows)) => answer.rows == *rows,
+            (Ok(answer), Expected::Tag(tag)) => answer.tag.to_string() == *tag,
+            (Err(Failure::Database(error)), Expected::Error(code)) => error.sqlstate().as_str() == *code,
+            _ => false,
+        };
+        match &answer {
+            Ok(Answer { table: Some(table), .. }) => table.write_without_end(self.console.out())?,
+            Ok(Answer { tag, .. }) => writeln!(self.console.out(), "{tag}")?,
+            Err(Failure::Database(error)) => write!(self.console.out(), "{}", report(error))?,
+            Err(_) => return answer.map(|_| ()),
         }
         writeln!(self.console.out(), "-- {time}")?;
         self.console.flush()?;
-        let right = match question.expected {
-            Expected::Anything => true,
-            Expected::Rows(rows) => answer.rows == rows,
-            Expected::Tag(tag) => answer.tag.to_string() == tag,
-        };
         self.judge(right, &format!("{:?}", question.expected))
     }
 

@@ -19,6 +19,8 @@ pub enum Expected {
     Rows(&'static [&'static str]),
     /// This command tag.
     Tag(&'static str),
+    /// An error with this SQLSTATE.
+    Error(&'static str),
 }
 
 /// What makes the tables.
@@ -130,7 +132,7 @@ a way of (a graph).",
     SELECT id, word, embedding <=> (SELECT embedding FROM synsets WHERE word = 'homesickness') AS distance
     FROM synsets WHERE meta @> '{\"pos\": \"v\"}' ORDER BY distance LIMIT 5
 )
-SELECT near.word, round(distance::numeric, 3) AS distance, p.word AS way_of
+SELECT near.word, round(near.distance::numeric, 3) AS away, p.word AS way_of
 FROM near
 LEFT JOIN relations r ON r.src = near.id AND r.relation = 'hypernym'
 LEFT JOIN synsets p ON p.id = r.dst
@@ -144,7 +146,7 @@ ORDER BY near.distance",
         ]),
     },
     Question {
-        note: Some("A transaction sees what it did, and can be taken back; constraints hold."),
+        note: Some("A transaction sees what it did, and can be taken back."),
         sql: "BEGIN",
         expected: Expected::Tag("BEGIN"),
     },
@@ -153,7 +155,12 @@ ORDER BY near.distance",
         sql: "DELETE FROM relations WHERE relation = 'antonym'",
         expected: Expected::Tag("DELETE 62"),
     },
-    Question { note: None, sql: "SELECT count(*) FROM relations", expected: Expected::Rows(&["11347"]) },
+    Question { note: None, sql: "SELECT count(*) AS relations FROM relations", expected: Expected::Rows(&["11347"]) },
     Question { note: None, sql: "ROLLBACK", expected: Expected::Tag("ROLLBACK") },
-    Question { note: None, sql: "SELECT count(*) FROM relations", expected: Expected::Rows(&["11409"]) },
+    Question { note: None, sql: "SELECT count(*) AS relations FROM relations", expected: Expected::Rows(&["11409"]) },
+    Question {
+        note: Some("Constraints hold: there is no sense with this number."),
+        sql: "INSERT INTO relations VALUES (43146, 'hypernym', -1, false)",
+        expected: Expected::Error("23503"),
+    },
 ];

@@ -83,13 +83,13 @@ impl<'a> Runner<'a> {
             }
             Ok(Outcome::Done(tag)) => self.tag(&tag.to_string()),
             Ok(Outcome::CopyIn(mut copy)) => {
-                data_source(source, &mut self.stdin).data(|lines| copy.write(lines))?;
+                data(source, &mut self.stdin, |lines| copy.write(lines))?;
                 let tag: Tag = copy.finish()?;
                 self.tag(&tag.to_string())
             }
             Err(error) => {
                 if wants_data(text) {
-                    data_source(source, &mut self.stdin).data(|_| Ok(()))?;
+                    data(source, &mut self.stdin, |_| Ok(()))?;
                 }
                 Err(error.into())
             }
@@ -105,8 +105,15 @@ impl<'a> Runner<'a> {
 }
 
 /// As in psql, the data of a `-c` come from standard input unless they stand behind it.
-fn data_source<'s>(source: &'s mut Source, stdin: &'s mut Option<Source>) -> &'s mut Source {
-    if source.has_data() { source } else { stdin.as_mut().unwrap_or(source) }
+fn data(
+    source: &mut Source,
+    stdin: &mut Option<Source>,
+    sink: impl FnMut(&[u8]) -> nodedb::Result<()>,
+) -> nodedb::Result<()> {
+    match stdin {
+        Some(stdin) if !source.has_data() => stdin.data(sink),
+        _ => source.data_behind(sink),
+    }
 }
 
 /// Whether lines of data follow a statement that was refused. They follow it whether it runs or not, and must

@@ -79,15 +79,22 @@ impl Source {
         self.reader.is_some() || self.splitter.has_lines()
     }
 
-    /// Takes the lines that follow the latest statement and hands them on, up to their end.
-    /// What `sink` says is returned after all of them were taken, so that none is run as a statement.
-    pub fn data(&mut self, mut sink: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    /// Takes the lines that follow the line of the latest statement and hands them on, up to their end.
+    pub fn data_behind(&mut self, sink: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let aside = loop {
             match self.splitter.set_aside() {
                 Some(aside) => break aside,
                 None => _ = self.more("")?,
             }
         };
+        let outcome = self.data(sink);
+        self.splitter.put_back(aside);
+        outcome
+    }
+
+    /// Takes lines and hands them on, up to their end. What `sink` says is returned after all of them were taken,
+    /// so that none is run as a statement.
+    pub fn data(&mut self, mut sink: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let mut outcome = Ok(());
         loop {
             match self.splitter.copy_data() {
@@ -95,12 +102,10 @@ impl Source {
                     self.pending = 0;
                     outcome = outcome.and_then(|()| sink(&lines));
                 }
-                CopyData::End => break,
+                CopyData::End => return outcome,
                 CopyData::More => _ = self.more(">> ")?,
             }
         }
-        self.splitter.put_back(aside);
-        outcome
     }
 
     /// Reads a piece. `false` at the end.

@@ -89,8 +89,7 @@ fn a_sound_database_is_told_and_a_missing_one_is_not_made() {
     let missing = place.run("check", &[], "");
     assert_eq!(missing.code, Some(2), "{}", missing.text);
     assert!(!place.data().exists());
-    place
-        .sql("CREATE TABLE t (id int PRIMARY KEY, x text); INSERT INTO t SELECT g, 'x' FROM generate_series(1, 100) g");
+    place.sql("CREATE TABLE t (id int PRIMARY KEY, x text); INSERT INTO t VALUES (1, 'x'), (2, NULL)");
     let sound = place.run("check", &[], "");
     assert_eq!(sound.code, Some(0), "{}", sound.text);
 }

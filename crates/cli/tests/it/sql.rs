@@ -11,7 +11,7 @@ SELECT * FROM missing;
 SELECT * FROM t ORDER BY id;
 \\d t
 INSERT INTO t VALUES (2, 'again');
-SELECT count(*) FROM t
+SELECT count(*) AS count FROM t
 ";
 
 #[test]
@@ -42,7 +42,6 @@ fn output_and_errors_come_in_order() {
         ]
     );
     assert_eq!(code, Some(0));
-    assert!(text.contains("DETAIL:  Key (id)=(2) already exists.\n"), "{text}");
 }
 
 #[test]
@@ -82,7 +81,7 @@ fn data_for_copy_follow_the_statement() {
     let place = Place::new();
     let script = "\
 CREATE TABLE t (id int, name text);
-COPY t FROM STDIN; SELECT count(*) FROM t;
+COPY t FROM STDIN; SELECT count(*) AS count FROM t;
 1\tone
 2\t\\N
 \\.

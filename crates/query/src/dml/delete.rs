@@ -10,8 +10,7 @@ use nodedb_store::Transaction;
 use sqlparser::ast::{Delete, FromTable, Statement as Ast};
 
 /// Runs a DELETE.
-pub async fn run(engine: &Engine, statement: Statement<'_>, tx: &mut Transaction, delete: Delete) -> Result<Outcome> {
-    expect_known(&delete)?;
+pub async fn run(engine: &Engine, statement: Statement<'_>, tx: &mut Transaction, delete: &Delete) -> Result<Outcome> {
     let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
     let [table] = from.as_slice() else { return Err(Error::unsupported("DELETE from several tables")) };
     let (relation, alias) = target(table)?;
@@ -35,7 +34,7 @@ pub async fn run(engine: &Engine, statement: Statement<'_>, tx: &mut Transaction
         }
     }
     change.finish()?;
-    returning::outcome(change, "DELETE", &alias, delete.returning).await
+    returning::outcome(change, "DELETE", &alias, delete.returning.clone()).await
 }
 
 /// Fails if a part of the statement would be ignored.

@@ -15,15 +15,14 @@ use nodedb_store::catalog::Table;
 use sqlparser::ast::{Expr, Insert, Query, SelectItem, SetExpr, Statement as Ast, TableObject, Values};
 
 /// Runs an INSERT.
-pub async fn run(engine: &Engine, statement: Statement<'_>, tx: &mut Transaction, insert: Insert) -> Result<Outcome> {
-    expect_known(&insert)?;
+pub async fn run(engine: &Engine, statement: Statement<'_>, tx: &mut Transaction, insert: &Insert) -> Result<Outcome> {
     let TableObject::TableName(name) = &insert.table else {
         return Err(Error::unsupported("INSERT INTO a function or a query"));
     };
     let relation = parse::relation(name)?;
     let alias = insert.table_alias.as_ref().map_or_else(|| relation.clone(), |alias| parse::name(&alias.alias));
     let mut change = Change::new(engine, statement, tx, &relation, "INSERT", insert.returning.is_some())?;
-    let columns = columns(change.table(), &insert)?;
+    let columns = columns(change.table(), insert)?;
     let mut on_conflict = match &insert.on {
         Some(on) => Some(OnConflictRule::compile(&change, &alias, on)?),
         None => None,
@@ -39,7 +38,7 @@ pub async fn run(engine: &Engine, statement: Statement<'_>, tx: &mut Transaction
         },
     }
     change.finish()?;
-    returning::outcome(change, "INSERT 0", &alias, insert.returning).await
+    returning::outcome(change, "INSERT 0", &alias, insert.returning.clone()).await
 }
 
 fn columns(table: &Table, insert: &Insert) -> Result<Vec<usize>> {
@@ -81,13 +80,19 @@ async fn insert_values(
         let mut row = Vec::with_capacity(exprs.len());
         for (column, expr) in columns.iter().zip(exprs) {
             let table = change.table();
-            let expr = with_default(table, *column, expr.clone())?;
+            let default;
+            let expr = if is_default(expr) {
+                default = with_default(table, *column, expr.clone())?;
+                &default
+            } else {
+                expr
+            };
             let ty = table.columns.get(*column).map(|column| &column.ty);
             let ty = ty.ok_or_else(|| Error::internal("a column is not there"))?;
-            row.push(match constant(&expr, ty, &change.statement) {
+            row.push(match constant(expr, ty, &change.statement) {
                 Some(value) => value?,
                 None => {
-                    computed.push((rows.len(), row.len(), expr, ty.clone()));
+                    computed.push((rows.len(), row.len(), expr.clone(), ty.clone()));
                     Value::Null
                 }
             });
@@ -142,12 +147,15 @@ async fn select_one(planner: &Planner<'_>, exprs: Vec<Expr>) -> Result<arrow::ar
 
 /// `DEFAULT` as the expression that it stands for.
 pub fn with_default(table: &Table, column: usize, expr: Expr) -> Result<Expr> {
-    let is_default = matches!(&expr, Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("default"));
-    if !is_default {
+    if !is_default(&expr) {
         return Ok(expr);
     }
     let default = table.columns.get(column).and_then(|column| column.default.as_deref());
     parse::expression(default.unwrap_or("NULL"))
+}
+
+fn is_default(expr: &Expr) -> bool {
+    matches!(expr, Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("default"))
 }
 
 /// A whole row from the given columns and the defaults of the others.
@@ -240,7 +248,8 @@ fn put(change: &mut Change<'_>, row: Vec<Value>, on_conflict: &mut Option<OnConf
     }
 }
 
-fn expect_known(insert: &Insert) -> Result<()> {
+/// Fails if a part of the statement would be ignored.
+pub fn expect_known(insert: &Insert) -> Result<()> {
     let Some(Ast::Insert(template)) = parse::statement("INSERT INTO t VALUES (1)")? else {
         return Err(Error::internal("the template of INSERT is none"));
     };

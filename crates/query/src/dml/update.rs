@@ -19,11 +19,10 @@ enum Source {
 }
 
 /// Runs an UPDATE.
-pub async fn run(engine: &Engine, statement: Statement<'_>, tx: &mut Transaction, update: Update) -> Result<Outcome> {
-    expect_known(&update)?;
+pub async fn run(engine: &Engine, statement: Statement<'_>, tx: &mut Transaction, update: &Update) -> Result<Outcome> {
     let (relation, alias) = target(&update.table)?;
     let mut change = Change::new(engine, statement, tx, &relation, "UPDATE", update.returning.is_some())?;
-    let (sources, exprs) = sources(&change, &update)?;
+    let (sources, exprs) = sources(&change, update)?;
     let from = match update.from.clone() {
         Some(UpdateTableFromKind::AfterSet(from)) => from,
         Some(UpdateTableFromKind::BeforeSet(_)) => return Err(Error::unsupported("UPDATE t FROM ... SET")),
@@ -44,7 +43,7 @@ pub async fn run(engine: &Engine, statement: Statement<'_>, tx: &mut Transaction
         }
     }
     change.finish()?;
-    returning::outcome(change, "UPDATE", &alias, update.returning).await
+    returning::outcome(change, "UPDATE", &alias, update.returning.clone()).await
 }
 
 fn sources(change: &Change<'_>, update: &Update) -> Result<(Vec<(usize, Source)>, Vec<Expr>)> {

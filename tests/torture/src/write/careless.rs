@@ -1,11 +1,12 @@
-//! Files whose syncs do nothing, so that one can see the checker find what is lost.
+//! A log whose syncs do nothing, so that one can see the checker find what is lost.
 
 use nodedb_env::{Env, File, Files, Lock, OpenMode, RealFiles};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The real world, except that nothing is made durable on purpose. The trees do their own file access, and still sync.
+/// The real world, except that of a segment of the log nothing but its beginning is made durable.
 pub fn env() -> Env {
     Env { files: Arc::new(Careless(RealFiles)), ..Env::real() }
 }
@@ -18,7 +19,9 @@ impl Files for Careless {
     }
 
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(CarelessFile(self.0.open(path, mode)?)))
+        let file = self.0.open(path, mode)?;
+        let log = path.extension().is_some_and(|extension| extension == "log");
+        Ok(if log { Arc::new(CarelessFile { file, new: AtomicBool::new(mode != OpenMode::Edit) }) } else { file })
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -33,8 +36,8 @@ impl Files for Careless {
         self.0.remove_dir_all(dir)
     }
 
-    fn sync_dir(&self, _: &Path) -> io::Result<()> {
-        Ok(())
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.0.sync_dir(dir)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -50,30 +53,34 @@ impl Files for Careless {
     }
 }
 
-struct CarelessFile(Arc<dyn File>);
+struct CarelessFile {
+    file: Arc<dyn File>,
+    /// Nobody has asked for a sync yet.
+    new: AtomicBool,
+}
 
 impl File for CarelessFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
+        self.file.read_at(buf, offset)
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        self.0.allocate(len)
+        self.file.allocate(len)
     }
 
     fn sync(&self) -> io::Result<()> {
-        Ok(())
+        if self.new.swap(false, Ordering::Relaxed) { self.file.sync() } else { Ok(()) }
     }
 
     fn size(&self) -> io::Result<u64> {
-        self.0.size()
+        self.file.size()
     }
 }

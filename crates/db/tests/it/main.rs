@@ -1,0 +1,5 @@
+//! The database as its users see it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod slt;
