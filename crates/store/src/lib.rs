@@ -20,6 +20,7 @@ pub mod commit;
 pub mod keys;
 pub mod kv;
 pub mod log;
+mod log_holds;
 mod options;
 mod read_set;
 pub mod row;
@@ -30,6 +31,7 @@ mod transaction;
 mod view;
 mod write_set;
 
+pub use log_holds::LogHold;
 pub use options::StoreOptions;
 pub use snapshot::Snapshot;
 pub use store::{Store, StoreStats, TreesKind};

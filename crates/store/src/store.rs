@@ -13,6 +13,7 @@ use crate::checkpoint::{Checkpoint, read_checked, write_checked};
 use crate::commit::{Committer, apply};
 use crate::kv::{TreeId as Tree, TreeOptions, Trees};
 use crate::log::{FileLog, LogOptions, LogReader};
+use crate::log_holds::{LogHold, LogHolds};
 use crate::row_ids::RowIds;
 use crate::snapshot::{Mark, Snapshot, Snapshots};
 use crate::transaction::{Transaction, TransactionOptions};
@@ -60,6 +61,7 @@ pub struct Shared {
     database: u64,
     kind: TreesKind,
     flushed: Mutex<Lsn>,
+    log_holds: Arc<LogHolds>,
     checkpoints: AtomicU64,
 }
 
@@ -136,6 +138,12 @@ impl Store {
     #[must_use]
     pub fn log(&self) -> LogReader {
         self.shared.reader.clone()
+    }
+
+    /// Keeps the log from an Lsn on, for a reader that has made durable what is below it.
+    #[must_use]
+    pub fn hold_log(&self, from: Lsn) -> LogHold {
+        self.shared.log_holds.hold(from)
     }
 
     /// The committer.
@@ -363,6 +371,7 @@ impl Shared {
             database,
             kind,
             flushed,
+            log_holds: Arc::default(),
             checkpoints,
         })
     }
@@ -409,7 +418,8 @@ impl Shared {
         self.snapshots.announce(low_water);
         self.checkpoints.fetch_add(1, Ordering::Relaxed);
         let mut state = self.committer.between_groups();
-        state.log.as_mut().map_or(Ok(()), |log| log.cut(flushed.next()))
+        let Some(log) = state.log.as_mut() else { return Ok(()) };
+        log.cut(self.log_holds.cut_below(flushed.next(), log.bytes(), self.options.log_cap_bytes))
     }
 
     /// Merges tables as long as there is something to merge.
