@@ -9,7 +9,7 @@ use crate::table::Table;
 use arrow::record_batch::RecordBatch;
 use nodedb_base::{Error, Lsn, Result, Value};
 use nodedb_query::types::TextStyle;
-use nodedb_query::{Column, Command, Modes, Tag};
+use nodedb_query::{Column, Command, Tag};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -139,10 +139,11 @@ impl Session {
     /// ```
     ///
     /// # Errors
-    /// What `f` returns, after a ROLLBACK, and what COMMIT says.
+    /// What `f` returns, after a ROLLBACK, and what COMMIT says; `Closed` (25P02) if `f` passed over a failed statement,
+    /// (25001) in a transaction block.
     pub fn transaction<T>(&mut self, mut f: impl FnMut(&mut Self) -> Result<T>) -> Result<T> {
         for attempt in 0.. {
-            self.core.begin(Modes::default())?;
+            self.core.begin_closure()?;
             let outcome = match f(self) {
                 Ok(value) => self.commit().map(|()| value),
                 Err(e) => {
@@ -160,7 +161,7 @@ impl Session {
 
     fn commit(&mut self) -> Result<()> {
         let runtime = self.core.db.runtime.handle()?.clone();
-        wait(&runtime, self.core.commit(false)).map(|_| ())
+        wait(&runtime, self.core.commit_closure())
     }
 
     /// Single rows of a table by primary key, within this session's transaction.
@@ -253,7 +254,9 @@ impl CopyIn<'_> {
 /// blocks its thread, as the name of the module says, and nothing else.
 fn wait<F: Future>(runtime: &tokio::runtime::Handle, future: F) -> F::Output {
     let _entered = runtime.enter();
-    let mut future = pin!(future);
+    // Inside a task of a runtime, the task's share of polls would run out and come back only once the task yields,
+    // which it cannot while it waits here.
+    let mut future = pin!(tokio::task::unconstrained(future));
     // Most statements are ready at once; only those that wait need somebody to wake them.
     if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         return output;

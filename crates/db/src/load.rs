@@ -15,6 +15,9 @@ use std::sync::Arc;
 /// Rows that are committed in one step.
 const STEP_ROWS: u64 = 20_000;
 
+/// How often publishing is tried again when it loses a race.
+const MAX_RETRIES: usize = 10;
+
 /// A bulk load into one table.
 ///
 /// Dropping it without [`Load::finish`] leaves the table as it was.
@@ -107,12 +110,21 @@ impl Load {
     pub fn finish(mut self) -> Result<u64> {
         let tx = self.tx.take().ok_or_else(|| Error::closed("57P03", "the load has failed"))?;
         tx.commit()?;
-        if let Some(loader) = &self.loader {
-            let mut tx = self.db.store.begin(TransactionOptions::default())?;
-            loader.publish(&self.db.engine, &mut tx)?;
-            tx.commit()?;
+        for attempt in 0.. {
+            match self.publish() {
+                // Others have changed parents of the rows meanwhile, or the table itself; then it fails again.
+                Err(Error::Retry(_)) if attempt < MAX_RETRIES => {}
+                outcome => return outcome.map(|()| self.rows),
+            }
         }
-        Ok(self.rows)
+        Err(Error::internal("a load was never published"))
+    }
+
+    fn publish(&self) -> Result<()> {
+        let Some(loader) = &self.loader else { return Ok(()) };
+        let mut tx = self.db.store.begin(TransactionOptions::default())?;
+        loader.publish(&self.db.engine, &mut tx)?;
+        tx.commit().map(|_| ())
     }
 }
 

@@ -14,6 +14,8 @@ use nodedb_query::{
 use nodedb_store::{Transaction, TransactionOptions};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use nodedb_query::RowStream;
 
@@ -40,6 +42,8 @@ struct Block {
     now: i64,
     /// Whether a statement has run.
     touched: bool,
+    /// Whether a statement has failed when its rows were taken.
+    lost: Arc<AtomicBool>,
     /// The settings to go back to on ROLLBACK.
     before: Settings,
     /// The settings to go back to on COMMIT: those that were not SET LOCAL.
@@ -141,7 +145,10 @@ impl Core {
             block.tx.start_statement()?;
             block.touched = true;
             let now = block.now;
-            return work.run(&self.db, &self.settings, now, &mut block.tx).await;
+            let mut running = Running { tx: &mut block.tx, ended: false };
+            let outcome = work.run(&self.db, &self.settings, now, running.tx).await;
+            running.ended = true;
+            return outcome;
         }
         for attempt in 0.. {
             let now = self.now();
@@ -172,10 +179,9 @@ impl Core {
             block.tx.start_statement()?;
             block.touched = true;
             let statement = Statement { settings: &self.settings, parameters: &[], now: block.now };
-            let outcome = f(&self.db, statement, &mut block.tx);
-            if outcome.is_err() {
-                block.tx.fail();
-            }
+            let mut running = Running { tx: &mut block.tx, ended: false };
+            let outcome = f(&self.db, statement, running.tx);
+            running.ended = outcome.is_ok();
             return outcome;
         }
         for attempt in 0.. {
@@ -249,8 +255,27 @@ impl Core {
         }
         let tx = self.db.store.begin(self.transaction_options(modes)?)?;
         let (before, kept) = (self.settings.clone(), self.settings.clone());
-        self.block = Some(Block { tx, now: self.now(), touched: false, before, kept });
+        self.block = Some(Block { tx, now: self.now(), touched: false, lost: Arc::default(), before, kept });
         Ok(())
+    }
+
+    /// Starts a block for a closure, which must not find itself in the midst of another one.
+    pub fn begin_closure(&mut self) -> Result<()> {
+        if self.block.is_some() {
+            return Err(Error::closed("25001", "there is already a transaction in progress"));
+        }
+        self.begin(Modes::default())
+    }
+
+    /// Commits what a closure has done. Unlike COMMIT it does not pass over a failed statement: the closure has kept
+    /// its error to itself, and its caller must not think that anything was written.
+    pub async fn commit_closure(&mut self) -> Result<()> {
+        let active = self.block.as_ref().map_or(Ok(()), |block| block.tx.check_active());
+        if active.is_err() {
+            self.roll_back(false)?;
+            return active;
+        }
+        self.commit(false).await.map(|_| ())
     }
 
     /// Ends the block; a failed one is rolled back.
@@ -388,6 +413,21 @@ impl Core {
     }
 }
 
+/// A statement of a block while it runs. One that is cancelled or panics has done nobody knows which part of its
+/// work, so that its block has failed.
+struct Running<'t> {
+    tx: &'t mut Transaction,
+    ended: bool,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.tx.fail();
+        }
+    }
+}
+
 /// How a session statement goes on.
 enum Finish {
     Answer(Result<Answer>),
@@ -444,17 +484,19 @@ impl Work<'_> {
 }
 
 /// A session whose statements can be awaited, from any executor. They run on the database's own threads; one that
-/// is dropped is cancelled, and takes its transaction block with it.
+/// is dropped is cancelled, and its transaction block fails.
 #[derive(Clone, Debug)]
 pub struct Session {
     core: Arc<tokio::sync::Mutex<Core>>,
+    /// Whether the block that is open was left behind by a transaction that nobody waits for any more.
+    abandoned: Arc<AtomicBool>,
     db: Arc<Inner>,
 }
 
 impl Session {
     pub(crate) fn new(core: Core) -> Self {
         let db = core.db.clone();
-        Self { core: Arc::new(tokio::sync::Mutex::new(core)), db }
+        Self { core: Arc::new(tokio::sync::Mutex::new(core)), abandoned: Arc::default(), db }
     }
 
     /// Runs one statement, and tells how many rows it changed or returned.
@@ -500,21 +542,29 @@ impl Session {
 
     /// Runs `f` between BEGIN and COMMIT; again, from the start, when it loses a race (40001).
     ///
+    /// If its future is dropped, the transaction is rolled back.
+    ///
     /// # Errors
-    /// What `f` returns, after a ROLLBACK, and what COMMIT says.
+    /// What `f` returns, after a ROLLBACK, and what COMMIT says; `Closed` (25P02) if `f` passed over a failed statement,
+    /// (25001) in a transaction block.
     pub async fn transaction<T, F>(&self, mut f: F) -> Result<T>
     where
         F: AsyncFnMut(&Self) -> Result<T>,
     {
         for attempt in 0.. {
-            self.execute("BEGIN", &[]).await?;
+            let guard = AbandonOnDrop(Some(&self.abandoned));
+            if let Err(e) = self.on_runtime(|core| Box::pin(async { core.begin_closure() })).await {
+                guard.disarm();
+                return Err(e);
+            }
             let outcome = match f(self).await {
-                Ok(value) => self.execute("COMMIT", &[]).await.map(|_| value),
+                Ok(value) => self.on_runtime(|core| Box::pin(core.commit_closure())).await.map(|()| value),
                 Err(e) => {
-                    self.execute("ROLLBACK", &[]).await?;
+                    self.on_runtime(|core| Box::pin(async { core.roll_back(false) })).await?;
                     Err(e)
                 }
             };
+            guard.disarm();
             match outcome {
                 Err(Error::Retry(_)) if attempt < MAX_RETRIES => {}
                 other => return other,
@@ -533,11 +583,31 @@ impl Session {
         work: impl for<'c> FnOnce(&'c mut Core) -> BoxFuture<'c, Result<T>> + Send + 'static,
     ) -> Result<T> {
         let mut core = self.core.clone().lock_owned().await;
+        if self.abandoned.swap(false, Ordering::AcqRel) {
+            core.roll_back(false)?;
+        }
         let task = self.db.runtime.handle()?.spawn(async move { work(&mut core).await });
         let guard = AbortOnDrop(task.abort_handle());
         let outcome = task.await;
         drop(guard);
         outcome.unwrap_or_else(|e| Err(Error::internal(format!("a statement panicked: {e}"))))
+    }
+}
+
+/// Tells the next statement of the session that the block is not its own.
+struct AbandonOnDrop<'s>(Option<&'s AtomicBool>);
+
+impl AbandonOnDrop<'_> {
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for AbandonOnDrop<'_> {
+    fn drop(&mut self) {
+        if let Some(abandoned) = self.0 {
+            abandoned.store(true, Ordering::Release);
+        }
     }
 }
 

@@ -89,7 +89,8 @@ impl Engine {
 
 /// `DataFusion`'s rules, after ours: what they add are casts of their own.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    std::iter::once(Arc::new(PgCasts) as Arc<dyn AnalyzerRule + Send + Sync>).chain(Analyzer::new().rules).collect()
+    let rules = std::iter::once(Arc::new(PgCasts) as Arc<dyn AnalyzerRule + Send + Sync>).chain(Analyzer::new().rules);
+    crate::arithmetic::with_checks(rules.collect())
 }
 
 impl std::fmt::Debug for Engine {

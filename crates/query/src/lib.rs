@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod arithmetic;
 mod casts;
 mod copy;
 mod ddl;
@@ -21,6 +22,7 @@ mod parse;
 mod planner;
 mod point;
 pub mod record;
+mod rewrite;
 mod rules;
 mod scan;
 mod session;

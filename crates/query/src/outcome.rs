@@ -8,6 +8,7 @@ use futures::stream::{BoxStream, StreamExt};
 use nodedb_base::{Result, Type};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A column of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,13 +61,14 @@ pub struct RowStream {
     batches: BoxStream<'static, Result<RecordBatch>>,
     tag: Option<Tag>,
     seen: u64,
+    failed: Option<Arc<AtomicBool>>,
 }
 
 impl RowStream {
     /// No rows, of a statement that has none.
     #[must_use]
     pub fn empty(tag: Tag) -> Self {
-        Self { columns: Arc::default(), batches: futures::stream::empty().boxed(), tag: Some(tag), seen: 0 }
+        Self { columns: Arc::default(), batches: futures::stream::empty().boxed(), tag: Some(tag), seen: 0, failed: None }
     }
 
     /// The same rows, made by a task of a runtime, so that they can be taken from anywhere. The task ends when
@@ -85,7 +87,14 @@ impl RowStream {
         let batches = futures::stream::unfold(receiver, |mut receiver| async move {
             receiver.recv().await.map(|batch| (batch, receiver))
         });
-        Self { columns: self.columns, batches: batches.boxed(), tag: self.tag, seen: self.seen }
+        Self { columns: self.columns, batches: batches.boxed(), tag: self.tag, seen: self.seen, failed: self.failed }
+    }
+
+    /// The same rows, which set `failed` when they end with an error.
+    #[must_use]
+    pub fn telling(mut self, failed: Arc<AtomicBool>) -> Self {
+        self.failed = Some(failed);
+        self
     }
 
     /// Their columns.
@@ -97,8 +106,14 @@ impl RowStream {
     /// The next batch.
     pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
         let batch = self.batches.next().await;
-        if let Some(Ok(batch)) = &batch {
-            self.seen += batch.num_rows() as u64;
+        match &batch {
+            Some(Ok(batch)) => self.seen += batch.num_rows() as u64,
+            Some(Err(_)) => {
+                if let Some(failed) = &self.failed {
+                    failed.store(true, Ordering::Relaxed);
+                }
+            }
+            None => {}
         }
         batch
     }
@@ -132,17 +147,18 @@ impl Outcome {
     /// `Statement` (0A000) if a column has a type that is none of SQL's.
     pub fn rows(stream: SendableRecordBatchStream, tag: Option<Tag>) -> Result<Self> {
         let schema = stream.schema();
+        let named = |name: &str| crate::rewrite::shown(name).to_owned();
         let columns =
-            schema.fields().iter().map(|field| Ok(Column { name: field.name().clone(), ty: type_of_field(field)? }));
+            schema.fields().iter().map(|field| Ok(Column { name: named(field.name()), ty: type_of_field(field)? }));
         let columns: Result<Vec<_>> = columns.collect();
         let batches = stream.map(|batch| batch.map_err(from_datafusion)).boxed();
-        Ok(Self::Rows(RowStream { columns: columns?.into(), batches, tag, seen: 0 }))
+        Ok(Self::Rows(RowStream { columns: columns?.into(), batches, tag, seen: 0, failed: None }))
     }
 
     /// Rows that are all there.
     #[must_use]
     pub fn of_batch(columns: Vec<Column>, batch: RecordBatch, tag: Option<Tag>) -> Self {
         let batches = futures::stream::iter([Ok(batch)]).boxed();
-        Self::Rows(RowStream { columns: columns.into(), batches, tag, seen: 0 })
+        Self::Rows(RowStream { columns: columns.into(), batches, tag, seen: 0, failed: None })
     }
 }

@@ -1,5 +1,6 @@
 //! From syntax to plans: `DataFusion`'s planner over our tables, functions and types.
 
+use crate::arithmetic::{check_arithmetic, map_plan, narrow_literals};
 use crate::casts::{cast_field, rewrite_casts};
 use crate::engine::Engine;
 use crate::error::{from_datafusion, to_datafusion};
@@ -11,11 +12,13 @@ use datafusion::catalog::TableProvider;
 use datafusion::catalog::default_table_source::provider_as_source;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::common::{DFSchema, Result as DfResult, TableReference};
+use datafusion::common::{DFSchema, DFSchemaRef, Result as DfResult, TableReference};
 use datafusion::execution::context::SessionState;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlToRel};
@@ -71,23 +74,22 @@ impl<'a> Planner<'a> {
     ///
     /// # Errors
     /// `Statement`, with PostgreSQL's SQLSTATEs.
-    pub fn query(&self, query: ast::Query) -> Result<LogicalPlan> {
+    pub fn query(&self, mut query: ast::Query) -> Result<LogicalPlan> {
         check_query(&query)?;
+        crate::rewrite::query(&mut query)?;
         let sql = SqlToRel::new_with_options(self, options());
         let plan = sql.sql_statement_to_plan(ast::Statement::Query(Box::new(query))).map_err(from_datafusion)?;
         self.with_parameters(plan)
     }
 
     fn with_parameters(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
-        if self.parameters.is_empty() {
-            if let Some(name) = first_placeholder(&plan) {
-                return Err(no_parameter(&name));
-            }
-            return Ok(plan);
-        }
-        let values = self.parameters.iter().map(|value| crate::types::scalar::of_value(value, None));
-        let values = values.collect::<Result<Vec<_>>>()?;
-        plan.with_param_values(values).map_err(from_datafusion)
+        let plan = if first_placeholder(&plan).is_some() {
+            let bind = |expr: Expr| expr.transform_up(|expr| self.bind_parameter(expr));
+            map_plan(plan, &bind).map_err(from_datafusion)?
+        } else {
+            plan
+        };
+        narrow_literals(plan).map_err(from_datafusion)
     }
 
     /// The operators that run a plan.
@@ -115,11 +117,13 @@ impl<'a> Planner<'a> {
     ///
     /// # Errors
     /// `Statement`.
-    pub fn expression(&self, expr: ast::Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+    pub fn expression(&self, mut expr: ast::Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+        crate::rewrite::expression(&mut expr)?;
         let sql = SqlToRel::new_with_options(self, options());
         let expr = sql.sql_to_expr(expr, schema, &mut PlannerContext::new()).map_err(from_datafusion)?;
         let expr = rewrite_casts(expr, schema).map_err(from_datafusion)?;
-        let expr = expr.transform(|expr| self.bind_parameter(expr)).data().map_err(from_datafusion)?;
+        let expr = expr.transform_up(|expr| self.bind_parameter(expr)).data().map_err(from_datafusion)?;
+        let expr = self.coerced(expr, schema).map_err(from_datafusion)?;
         self.state.create_physical_expr(expr, schema).map_err(from_datafusion)
     }
 
@@ -129,7 +133,22 @@ impl<'a> Planner<'a> {
         let value = at.and_then(|at| self.parameters.get(at.checked_sub(1)?));
         let value = value.ok_or_else(|| to_datafusion(no_parameter(&placeholder.id)))?;
         let scalar = crate::types::scalar::of_value(value, None).map_err(to_datafusion)?;
-        Ok(Transformed::yes(Expr::Literal(scalar, None)))
+        let literal = Expr::Literal(scalar, None);
+        // A text that stands where another type is wanted is read as a literal would be.
+        let wanted = placeholder.field.as_ref().filter(|_| matches!(value, Value::Text(_)));
+        let wanted = wanted.and_then(|field| crate::types::arrow::type_of_field(field).ok());
+        Ok(Transformed::yes(match wanted {
+            Some(Type::Text | Type::Varchar(_)) | None => literal,
+            Some(ty) => crate::functions::cast_expr(literal, ty),
+        }))
+    }
+
+    /// The same expression with its types in order, and checked arithmetic.
+    fn coerced(&self, expr: Expr, schema: &DFSchema) -> DfResult<Expr> {
+        let schema: DFSchemaRef = Arc::new(schema.clone());
+        let context = SimplifyContext::builder().with_schema(schema.clone()).build();
+        let expr = ExprSimplifier::new(context).coerce(expr, &schema)?;
+        check_arithmetic(expr, schema.as_ref())
     }
 }
 

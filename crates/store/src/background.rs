@@ -61,10 +61,12 @@ fn run(shared: &Shared, inbox: &Receiver<Message>) {
             shared.checkpoint()?;
             shared.compact()
         }));
-        match outcome {
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => shared.committer.poison(e),
-            Err(_) => shared.committer.poison(Error::internal("the thread that flushes and compacts panicked")),
-        }
+        let failed = match outcome {
+            Ok(Ok(())) => continue,
+            Ok(Err(e)) => e,
+            Err(_) => Error::internal("the thread that flushes and compacts panicked"),
+        };
+        shared.committer.poison(failed);
+        shared.committer.notify_room();
     }
 }

@@ -83,8 +83,10 @@ pub struct RecentWrites {
 struct Recent {
     watchers: BTreeMap<Lsn, usize>,
     commits: VecDeque<(Lsn, BTreeSet<(Tree, Vec<u8>)>)>,
-    /// How many keys all commits have together, and the last commit that had to go to keep them few.
+    /// How many keys all commits have together.
     keys: usize,
+    /// The last commit that is not kept. A watch may start between the moment when a commit is noted here and the
+    /// moment when it is published; its transaction has then not seen the commit, and must learn that it was missed.
     forgotten: Lsn,
 }
 
@@ -117,6 +119,7 @@ impl RecentWrites {
     pub fn note(&self, lsn: Lsn, keys: impl Iterator<Item = (Tree, Vec<u8>)>) {
         let mut state = self.state.lock();
         if state.watchers.is_empty() {
+            state.forgotten = lsn;
             return;
         }
         let keys: BTreeSet<_> = keys.collect();
@@ -171,9 +174,43 @@ impl Drop for Watch {
         }
         let oldest = state.watchers.keys().next().copied().unwrap_or(Lsn::MAX);
         while state.commits.front().is_some_and(|(lsn, _)| *lsn <= oldest)
-            && let Some((_, keys)) = state.commits.pop_front()
+            && let Some((lsn, keys)) = state.commits.pop_front()
         {
             state.keys -= keys.len();
+            state.forgotten = lsn;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn everything() -> Vec<Range> {
+        vec![(Tree::Rows, Bound::Unbounded, Bound::Unbounded)]
+    }
+
+    fn key() -> impl Iterator<Item = (Tree, Vec<u8>)> {
+        std::iter::once((Tree::Rows, vec![1]))
+    }
+
+    #[test]
+    fn a_commit_between_being_noted_and_being_published_is_not_missed() {
+        let recent = Arc::new(RecentWrites::default());
+        recent.note(Lsn(11), key());
+        let _watch = recent.watch(Lsn(10));
+        assert!(recent.touches(Lsn(10), &everything()), "who sees commit 10 has not seen 11");
+        assert!(!recent.touches(Lsn(11), &everything()));
+    }
+
+    #[test]
+    fn what_the_last_watcher_took_along_is_not_missed() {
+        let recent = Arc::new(RecentWrites::default());
+        let first = recent.watch(Lsn(10));
+        recent.note(Lsn(11), key());
+        drop(first);
+        let _watch = recent.watch(Lsn(10));
+        assert!(recent.touches(Lsn(10), &everything()));
+        assert!(!recent.touches(Lsn(11), &everything()));
     }
 }

@@ -135,6 +135,12 @@ impl Snapshots {
         self.state.lock().published
     }
 
+    /// The oldest state that somebody holds.
+    #[must_use]
+    pub fn oldest_pin(&self) -> Option<Lsn> {
+        self.state.lock().pins.keys().next().copied()
+    }
+
     /// The least Lsn that can be read.
     #[must_use]
     pub fn low_water(&self) -> Lsn {

@@ -35,11 +35,11 @@ pub struct Store {
     shared: Arc<Shared>,
     background: Background,
     closed: AtomicBool,
-    /// Held as long as the store is open.
-    _lock: Held,
+    lock: Held,
 }
 
-struct Held(#[expect(dead_code, reason = "held, not used")] Box<dyn Lock>);
+/// Held until the store is closed.
+struct Held(Mutex<Option<Box<dyn Lock>>>);
 
 impl std::fmt::Debug for Held {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -116,14 +116,15 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_with(env: Env, dir: &Path, kind: TreesKind, options: StoreOptions) -> Result<Self> {
-        let files = &env.files;
-        files.create_dir_all(dir).map_err(|e| Error::io(format_args!("make directory {}", dir.display()), &e))?;
+        make_dir(&env, dir)?;
         let lock = take_lock(&env, dir)?;
         let database = prepare(&env, dir, kind, &options)?;
         let shared = Arc::new(Shared::recover(env, dir, database, kind, options)?);
         let background = Background::start(shared.clone())?;
-        end_unpublished(&shared)?;
-        Ok(Self { shared, background, closed: AtomicBool::new(false), _lock: Held(lock) })
+        let lock = Held(Mutex::new(Some(lock)));
+        let store = Self { shared, background, closed: AtomicBool::new(false), lock };
+        end_unpublished(&store.shared)?;
+        Ok(store)
     }
 
     /// Starts a transaction.
@@ -164,6 +165,12 @@ impl Store {
         self.shared.stats()
     }
 
+    /// The oldest state that a transaction or a commit under way holds.
+    #[must_use]
+    pub fn oldest_pin(&self) -> Option<Lsn> {
+        self.shared.snapshots.oldest_pin()
+    }
+
     /// Verifies every checksum of the trees' files and of the log, and that each entry of the catalogue can be read.
     ///
     /// # Errors
@@ -194,7 +201,8 @@ impl Store {
         self.shared.dir.join("tmp")
     }
 
-    /// Ends all work and writes what is still in memory. What was acknowledged is safe with or without it.
+    /// Ends all work and writes what is still in memory. What was acknowledged is safe with or without it. Others
+    /// may open the directory after this, even if transactions of this store are still about: all they do fails.
     ///
     /// # Errors
     /// `Io`; the next opening then replays the log.
@@ -203,11 +211,14 @@ impl Store {
             return Ok(());
         }
         self.background.stop();
-        if self.shared.committer.poisoned().is_none() {
-            self.shared.checkpoint()?;
-        }
-        self.shared.committer.close()?;
-        self.shared.trees.close()
+        let poisoned = self.shared.committer.poisoned().is_some();
+        let checkpoint = if poisoned { Ok(()) } else { self.shared.checkpoint() };
+        // A checkpoint that somebody else asks for now finds the trees closed.
+        let _last = self.shared.flushed.lock();
+        let log = self.shared.committer.close();
+        let trees = self.shared.trees.close();
+        drop(self.lock.0.lock().take());
+        checkpoint.and(log).and(trees)
     }
 }
 
@@ -231,6 +242,22 @@ fn end_unpublished(shared: &Arc<Shared>) -> Result<()> {
     });
     tx.define(ended.collect())?;
     tx.commit().map(|_| ())
+}
+
+/// Makes the directory. Its name, too, and those of the parents that were made with it, must outlive a power cut.
+fn make_dir(env: &Env, dir: &Path) -> Result<()> {
+    let files = &*env.files;
+    let io = |e: std::io::Error| Error::io(format_args!("make directory {}", dir.display()), &e);
+    let mut made = Vec::new();
+    for ancestor in dir.ancestors().filter(|ancestor| !ancestor.as_os_str().is_empty()) {
+        if files.exists(ancestor).map_err(io)? {
+            break;
+        }
+        made.push(ancestor);
+    }
+    files.create_dir_all(dir).map_err(io)?;
+    let parents = made.into_iter().filter_map(Path::parent);
+    parents.into_iter().try_for_each(|parent| files.sync_dir(parent)).map_err(io)
 }
 
 fn take_lock(env: &Env, dir: &Path) -> Result<Box<dyn Lock>> {

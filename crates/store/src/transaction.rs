@@ -155,6 +155,8 @@ impl Transaction {
     /// `Closed` (25001) once a statement has run.
     pub fn set_options(&mut self, options: TransactionOptions, touched: bool) -> Result<()> {
         let loosened = self.options.read_only && !options.read_only;
+        // A new snapshot could not keep the savepoints.
+        let touched = touched || !self.savepoints.is_empty();
         if touched && (options.isolation != self.options.isolation || loosened || options.as_of != self.options.as_of) {
             let message = "SET TRANSACTION ISOLATION LEVEL must be called before any query";
             return Err(Error::closed("25001", message));
@@ -414,7 +416,8 @@ impl Transaction {
         let bounds = self.shared.row_ids.bounds(&batch);
         batch.catalog.extend(bounds);
         let reads = self.watch.zip(self.view.reads.as_ref()).map(|(watch, reads)| (reads.into_ranges(), watch));
-        let request = Request { snapshot, batch, requires: self.requires, quiet: self.quiet, reads };
+        let pin = Some(self.view.snapshot);
+        let request = Request { snapshot, pin, batch, requires: self.requires, quiet: self.quiet, reads };
         Ok((self.shared, Some(request), snapshot))
     }
 

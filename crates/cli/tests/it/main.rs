@@ -94,6 +94,39 @@ fn a_sound_database_is_told_and_a_missing_one_is_not_made() {
     assert_eq!(sound.code, Some(0), "{}", sound.text);
 }
 
+/// All files below a directory, with their lengths.
+fn files(directory: &Path) -> Vec<(u64, PathBuf)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push((path.metadata().unwrap().len(), path));
+        }
+    }
+    found
+}
+
+#[test]
+fn damage_is_told() {
+    let place = Place::new();
+    let rows: String = (0..2000).map(|n| format!("{n},{}\n", "x".repeat(n % 97))).collect();
+    let file = place.write("t.csv", &format!("id,x\n{rows}"));
+    place.ok("import", &["--table", "t", "--primary-key", "id", text(&file)]);
+    place.ok("check", &[]);
+    // The segments of the log are longer, most of them unused.
+    let is_log = |path: &Path| path.parent().unwrap().ends_with("log");
+    let (_, path) = files(&place.data()).into_iter().filter(|(_, path)| !is_log(path)).max().unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x40;
+    std::fs::write(&path, bytes).unwrap();
+    let ran = place.run("check", &[], "");
+    assert_eq!(ran.code, Some(1), "{}", ran.text);
+    assert!(ran.text.starts_with("ERROR:  XX001: "), "{} is damaged: {}", path.display(), ran.text);
+}
+
 #[test]
 fn the_demo_answers_right_and_survives_a_kill() {
     let output = Command::new(env!("CARGO_BIN_EXE_nodedb")).arg("demo").output().unwrap();

@@ -1,5 +1,6 @@
 //! Errors of DataFusion and Arrow as ours, with PostgreSQL's SQLSTATEs and messages where they are known.
 
+use super::known::{self, between};
 use arrow::error::ArrowError;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
@@ -37,7 +38,10 @@ fn translate(error: &DataFusionError) -> Error {
         }
         DataFusionError::Configuration(message) => Error::statement("22023", first_line(message)),
         DataFusionError::IoError(inner) => Error::io("read or write a temporary file", inner),
-        other => Error::internal(other.to_string()),
+        other => {
+            let message = other.to_string();
+            known::running(&message).unwrap_or_else(|| Error::internal(message))
+        }
     }
 }
 
@@ -51,7 +55,8 @@ fn external(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Error {
     if let Some(inner) = error.downcast_ref::<ArrowError>() {
         return arrow(inner);
     }
-    Error::internal(error.to_string())
+    let message = error.to_string();
+    known::running(&message).unwrap_or_else(|| Error::internal(message))
 }
 
 fn first_line(message: &str) -> String {
@@ -86,14 +91,11 @@ fn schema(error: &SchemaError) -> Error {
     }
 }
 
-/// What stands between two marks.
-fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
-    let (_, rest) = text.split_once(before)?;
-    rest.split_once(after).map(|(inner, _)| inner)
-}
-
 fn plan(message: &str) -> Error {
     let line = first_line(message);
+    if let Some(error) = known::planning(message) {
+        return error;
+    }
     if let Some(name) = between(message, "table '", "' not found") {
         let table = name.rsplit('.').next().unwrap_or(name);
         return Error::statement("42P01", format!("relation \"{table}\" does not exist"));
@@ -158,6 +160,9 @@ fn sql_name(arrow: &str) -> Option<&'static str> {
 }
 
 fn execution(message: &str) -> Error {
+    if let Some(error) = known::running(message) {
+        return error;
+    }
     let lower = message.to_lowercase();
     if lower.contains("divide by zero") || lower.contains("division by zero") {
         return division_by_zero();

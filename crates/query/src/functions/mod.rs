@@ -1,15 +1,20 @@
 //! What SQL needs beyond DataFusion's own functions: `jsonb`, vectors, casts, the session's surroundings, and
 //! the operators that stand for them.
 
+mod arith;
 mod cast;
 pub mod error;
 mod jsonb;
+mod known;
 mod names;
 mod operators;
 mod scalar;
 mod system;
+mod times;
+mod typed;
 pub mod vector;
 
+pub use arith::checked_call;
 pub use cast::{cast_expr, open_cast_expr};
 use error::error_from_datafusion;
 pub use operators::Operators;
@@ -28,7 +33,8 @@ pub fn register(registry: &mut dyn FunctionRegistry, surroundings: &Surroundings
         .into_iter()
         .chain(vector::functions())
         .chain(system::functions(surroundings))
-        .chain(names::functions());
+        .chain(names::functions())
+        .chain(times::functions());
     for function in all {
         registry.register_udf(function).map_err(error_from_datafusion)?;
     }

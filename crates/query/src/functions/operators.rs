@@ -1,14 +1,19 @@
 //! PostgreSQL's and pgvector's operators as calls of functions, chosen by the types of the operands.
 
-use super::cast::cast_expr;
-use super::{jsonb, vector};
+use super::arith::{Exact, exact_call};
+use super::cast::{cast_expr, open_cast_expr};
+use super::{jsonb, typed as typing, vector};
 use crate::types::arrow::type_of;
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::functions_nested::expr_fn::array_has_any;
-use datafusion::logical_expr::expr::{AggregateFunction, Placeholder, ScalarFunction};
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr};
+use datafusion::logical_expr::expr::{
+    AggregateFunction, Placeholder, ScalarFunction, WindowFunction, WindowFunctionDefinition, WindowFunctionParams,
+};
+use datafusion::logical_expr::planner::{
+    ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawWindowExpr,
+};
 use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF, cast};
 use nodedb_base::{Error, Type};
 use sqlparser::ast::BinaryOperator;
@@ -30,7 +35,10 @@ impl ExprPlanner for Operators {
         let right = type_of_operand(&expr.right, schema);
         let name = match function_of(&expr.op, left.as_ref(), right.as_ref()) {
             Some(name) => name,
-            None => return overlap(expr, left.as_ref(), right.as_ref()).and_then(|e| literals(e, left, right)),
+            None => {
+                let planned = overlap(expr, left.as_ref(), right.as_ref())?;
+                return literals(planned, left, right).and_then(|planned| by_types(planned, schema));
+            }
         };
         let peer = if is_distance(name) { None } else { Some(JSONB) };
         let left_type = left.clone().or_else(|| right.clone().filter(is_vector)).or_else(|| peer.clone());
@@ -38,14 +46,78 @@ impl ExprPlanner for Operators {
         call(name, vec![typed(expr.left, left_type), typed(expr.right, Some(right_type))])
     }
 
-    /// `string_agg` returns the Arrow type that stands for `jsonb` here, so it is brought back to text.
+    /// `string_agg` returns the Arrow type that stands for `jsonb` here, so it is brought back to text. `avg` and
+    /// `sum` of exact numbers are exact.
     fn plan_aggregate(&self, expr: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
-        if expr.func.name() != "string_agg" {
+        let name = expr.func.name().to_owned();
+        let (inner, outer) = around(&name);
+        if inner.is_none() && name != "string_agg" {
             return Ok(PlannerResult::Original(expr));
         }
         let RawAggregateExpr { func, args, distinct, filter, order_by, null_treatment } = expr;
+        let args = wrapped(args, inner);
         let call = AggregateFunction::new_udf(func, args, distinct, filter, order_by, null_treatment);
-        Ok(PlannerResult::Planned(cast(Expr::AggregateFunction(call), DataType::Utf8)))
+        let call = Expr::AggregateFunction(call);
+        Ok(PlannerResult::Planned(match outer {
+            _ if name == "string_agg" => cast(call, DataType::Utf8),
+            Some(what) => exact_call(what, vec![call]),
+            None => call,
+        }))
+    }
+
+    fn plan_window(&self, mut expr: RawWindowExpr) -> Result<PlannerResult<RawWindowExpr>> {
+        let WindowFunctionDefinition::AggregateUDF(function) = &expr.func_def else {
+            return Ok(PlannerResult::Original(expr));
+        };
+        let (inner, outer) = around(function.name());
+        if inner.is_none() {
+            return Ok(PlannerResult::Original(expr));
+        }
+        expr.args = wrapped(expr.args, inner);
+        let params = WindowFunctionParams {
+            args: expr.args,
+            partition_by: expr.partition_by,
+            order_by: expr.order_by,
+            window_frame: expr.window_frame,
+            filter: expr.filter,
+            null_treatment: expr.null_treatment,
+            distinct: expr.distinct,
+        };
+        let call = Expr::WindowFunction(Box::new(WindowFunction { fun: expr.func_def, params }));
+        Ok(PlannerResult::Planned(match outer {
+            Some(what) => exact_call(what, vec![call]),
+            None => call,
+        }))
+    }
+
+    fn plan_extract(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        typing::extract(args)
+    }
+}
+
+/// What goes around the argument of an aggregate, and around its result.
+fn around(aggregate: &str) -> (Option<Exact>, Option<Exact>) {
+    match aggregate {
+        "avg" => (Some(Exact::Mean), Some(Exact::Rounded)),
+        "sum" => (Some(Exact::Sum), None),
+        _ => (None, None),
+    }
+}
+
+fn wrapped(args: Vec<Expr>, inner: Option<Exact>) -> Vec<Expr> {
+    match inner {
+        Some(what) => args.into_iter().map(|arg| exact_call(what, vec![arg])).collect(),
+        None => args,
+    }
+}
+
+/// What is left is decided by the types of both sides, where they are known.
+fn by_types(planned: PlannerResult<RawBinaryExpr>, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+    let PlannerResult::Original(expr) = planned else { return Ok(planned) };
+    let (left, right) = (type_of_operand(&expr.left, schema), type_of_operand(&expr.right, schema));
+    match (left, right) {
+        (Some(left), Some(right)) => typing::plan(expr, &left, &right),
+        _ => Ok(PlannerResult::Original(expr)),
     }
 }
 
@@ -167,12 +239,20 @@ fn literals(
     left: Option<DataType>,
     right: Option<DataType>,
 ) -> Result<PlannerResult<RawBinaryExpr>> {
-    use BinaryOperator::{ArrowAt, AtArrow, Eq, Gt, GtEq, Lt, LtEq, NotEq};
+    use BinaryOperator::{ArrowAt, AtArrow, Divide, Minus, Modulo, Multiply, Plus};
     let PlannerResult::Original(mut expr) = planned else { return Ok(planned) };
-    let comparison = matches!(expr.op, Eq | NotEq | Lt | LtEq | Gt | GtEq);
+    let comparison = typing::is_comparison(&expr.op);
     let arrays = matches!(expr.op, AtArrow | ArrowAt);
+    let arithmetic = matches!(expr.op, Plus | Minus | Multiply | Divide | Modulo);
+    let minus = expr.op == Minus;
     let read = |ty: &Option<DataType>| {
-        ty.as_ref().filter(|ty| (comparison && needs_reading(ty)) || (arrays && is_list(ty))).cloned()
+        let wanted = |ty: &&DataType| {
+            comparison && needs_reading(ty)
+                || arrays && is_list(ty)
+                || arithmetic && ty.is_numeric()
+                || minus && (ty.is_temporal() && !matches!(ty, DataType::Interval(_)))
+        };
+        ty.as_ref().filter(wanted).cloned()
     };
     expr.left = literal_as(expr.left, read(&right).as_ref());
     expr.right = literal_as(expr.right, read(&left).as_ref());
@@ -188,15 +268,7 @@ fn literals(
 }
 
 const fn needs_reading(ty: &DataType) -> bool {
-    matches!(
-        ty,
-        DataType::LargeUtf8
-            | DataType::FixedSizeBinary(_)
-            | DataType::Binary
-            | DataType::Interval(_)
-            | DataType::List(_)
-            | DataType::FixedSizeList(_, _)
-    )
+    !matches!(ty, DataType::Utf8 | DataType::Utf8View | DataType::Null)
 }
 
 /// A text literal, and a parameter without a type, as a value of type `ty`.
@@ -204,6 +276,10 @@ fn literal_as(expr: Expr, ty: Option<&DataType>) -> Expr {
     let Some(ty) = ty else { return expr };
     let target = type_of(ty).ok().filter(|t| *t != Type::Text);
     match (expr, target) {
+        // A literal keeps its digits, also those that the other side has no room for.
+        (expr @ Expr::Literal(ScalarValue::Utf8(Some(_)), _), Some(target @ Type::Numeric { .. })) => {
+            open_cast_expr(expr, target)
+        }
         (expr @ Expr::Literal(ScalarValue::Utf8(Some(_)), _), Some(target)) => cast_expr(expr, target),
         (expr, _) => typed(expr, Some(ty.clone())),
     }

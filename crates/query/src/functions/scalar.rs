@@ -22,7 +22,7 @@ pub(super) struct Function {
     name: &'static str,
     aliases: Vec<String>,
     signature: Signature,
-    returns: DataType,
+    returns: Returns,
     body: Body,
 }
 
@@ -43,6 +43,21 @@ impl Eq for Function {}
 impl Hash for Function {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.name.hash(state);
+    }
+}
+
+/// What a function returns: always the same, or by the types of its arguments.
+enum Returns {
+    Always(DataType),
+    By(fn(&[DataType]) -> DataType),
+}
+
+impl Returns {
+    fn of(&self, arguments: &[DataType]) -> DataType {
+        match self {
+            Self::Always(ty) => ty.clone(),
+            Self::By(choose) => choose(arguments),
+        }
     }
 }
 
@@ -79,7 +94,13 @@ impl Function {
                 Signature::one_of(vec![VariadicAny, Nullary], volatility)
             }
         };
-        Self { name, aliases: Vec::new(), signature, returns, body: Arc::new(body) }
+        Self { name, aliases: Vec::new(), signature, returns: Returns::Always(returns), body: Arc::new(body) }
+    }
+
+    /// The result's type depends on those of the arguments.
+    pub(super) fn returning(mut self, choose: fn(&[DataType]) -> DataType) -> Self {
+        self.returns = Returns::By(choose);
+        self
     }
 
     pub(super) fn alias(mut self, alias: &str) -> Self {
@@ -105,12 +126,13 @@ impl ScalarUDFImpl for Function {
         &self.signature
     }
 
-    fn return_type(&self, _arguments: &[DataType]) -> datafusion::error::Result<DataType> {
-        Ok(self.returns.clone())
+    fn return_type(&self, arguments: &[DataType]) -> datafusion::error::Result<DataType> {
+        Ok(self.returns.of(arguments))
     }
 
-    fn return_field_from_args(&self, _args: ReturnFieldArgs<'_>) -> datafusion::error::Result<FieldRef> {
-        Ok(Arc::new(Field::new(self.name, self.returns.clone(), true)))
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> datafusion::error::Result<FieldRef> {
+        let types: Vec<_> = args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        Ok(Arc::new(Field::new(self.name, self.returns.of(&types), true)))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> datafusion::error::Result<ColumnarValue> {

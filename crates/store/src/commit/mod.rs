@@ -25,7 +25,7 @@ use crate::kv::{TreeId as Tree, Trees};
 use crate::log::{CommitLog, FileLog};
 use crate::read_set::{Range, RecentWrites, Watch};
 use crate::row_ids::RowIds;
-use crate::snapshot::Snapshots;
+use crate::snapshot::{Snapshot, Snapshots};
 use crate::write_set::WriteSet;
 use crate::{StoreOptions, keys};
 use nodedb_base::{Batch, Error, Incarnation, Lsn, Result, RowOp};
@@ -41,6 +41,8 @@ use validate::Validator;
 pub struct Request {
     /// What it has seen.
     pub snapshot: Lsn,
+    /// Keeps what is validated against from being compacted away meanwhile.
+    pub pin: Option<Arc<Snapshot>>,
     /// What it changes.
     pub batch: Batch,
     /// What must hold of the newest state, beside what the batch itself says.
@@ -109,9 +111,13 @@ impl Drop for LeadGuard<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.poison(Error::internal("a commit panicked"));
-            let mut queue = self.0.queue.lock();
-            queue.waiting.clear();
-            queue.led = false;
+            let waiting = {
+                let mut queue = self.0.queue.lock();
+                queue.led = false;
+                std::mem::take(&mut queue.waiting)
+            };
+            // Each of them answers as it goes, which may wake somebody who wants the queue.
+            drop(waiting);
         }
     }
 }
@@ -122,7 +128,7 @@ pub struct State {
     pub(crate) log: Option<FileLog>,
     /// When each life's rows last changed, since the store was opened.
     pub(crate) rows_changed: HashMap<Incarnation, Lsn>,
-    /// When each table's definition last changed, since the store was opened.
+    /// When the definition behind each life, of rows or of an index, last changed, since the store was opened.
     pub(crate) defined: HashMap<Incarnation, Lsn>,
     last: Lsn,
     time: i64,
@@ -177,11 +183,14 @@ impl Committer {
         self.state.lock()
     }
 
-    /// From now on no commit succeeds. The first reason stays.
+    /// From now on no commit succeeds. The first reason stays. Whoever is not the leader calls
+    /// [`Committer::notify_room`] after it, since the leader may be waiting for a flush that will never come.
     pub fn poison(&self, why: Error) {
-        tracing::error!(reason = %why, "the store is poisoned");
-        let _ = self.poison.set(why);
-        self.room.notify_all();
+        if let Err(why) = self.poison.set(why.clone()) {
+            tracing::debug!(reason = %why, "the store is poisoned already");
+        } else {
+            tracing::error!(reason = %why, "the store is poisoned");
+        }
     }
 
     /// Why no commit succeeds any more.
@@ -191,8 +200,14 @@ impl Committer {
         Some(Error::closed("57P02", message).with_hint("Close the database, look at the disk, and open it again."))
     }
 
+    /// Whether somebody commits, or is about to.
+    pub fn is_led(&self) -> bool {
+        self.queue.lock().led
+    }
+
     /// Lets waiting commits look again whether there is room in the memtables.
     pub fn notify_room(&self) {
+        // Whoever holds the lock and has looked already is waiting once we have it.
         drop(self.state.lock());
         self.room.notify_all();
     }
@@ -280,12 +295,10 @@ impl Committer {
         if accepted.is_empty() {
             return;
         }
-        let outcome = self.write_group(state, &accepted, &payloads);
-        if let Err(e) = &outcome
-            && !nothing_was_written(e)
-        {
-            self.poison(e.clone());
-        }
+        let outcome = self.append_group(state, &payloads).and_then(|last| {
+            // It is in the log. What fails from here on leaves the trees behind the log.
+            self.apply_group(state, &accepted, last).inspect_err(|e| self.poison(e.clone()))
+        });
         if self.trees.wants_flush() {
             self.ask_for_flush();
         }
@@ -333,11 +346,20 @@ impl Committer {
         (accepted, payloads)
     }
 
-    fn write_group(&self, state: &mut State, group: &[(Lsn, Waiting)], payloads: &[Vec<u8>]) -> Result<()> {
+    /// Makes the group durable. A failure that leaves the log as it was, such as a full disk at a new segment, is
+    /// that group's alone.
+    fn append_group(&self, state: &mut State, payloads: &[Vec<u8>]) -> Result<Lsn> {
         state.time = self.clock.now().max(state.time);
         let expected = state.last.next();
         let log = state.log.as_mut().ok_or_else(is_closed)?;
-        let last = log.append(expected, state.time, payloads)?;
+        log.append(expected, state.time, payloads).inspect_err(|e| {
+            if !log.takes_more() {
+                self.poison(e.clone());
+            }
+        })
+    }
+
+    fn apply_group(&self, state: &mut State, group: &[(Lsn, Waiting)], last: Lsn) -> Result<()> {
         for (lsn, waiting) in group {
             let batch = &waiting.request.batch;
             apply(&self.trees, *lsn, batch)?;
@@ -362,10 +384,8 @@ impl Committer {
         let changes = batch.catalog.iter().map(|change| (change.key.as_slice(), change.value.as_deref()));
         let new = old.changed(lsn, changes)?;
         for change in batch.catalog.iter().filter(|change| change.key.starts_with(keys::TABLES)) {
-            let id = change.key.last_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes));
-            let lives =
-                |catalog: &Catalog| id.and_then(|id| catalog.table_by_id(id)).map(|t: &Arc<Table>| t.incarnation);
-            for life in lives(&old).into_iter().chain(lives(&new)) {
+            let Some(id) = change.key.last_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes)) else { continue };
+            for life in defined_lives(&old, id).into_iter().chain(defined_lives(&new, id)) {
                 state.defined.insert(life, lsn);
             }
         }
@@ -410,9 +430,12 @@ fn is_closed() -> Error {
     Error::closed("57P03", "the database is closed")
 }
 
-/// Errors after which the log is as it was before.
-fn nothing_was_written(error: &Error) -> bool {
-    matches!(error, Error::Limit(_)) || error.sqlstate().as_str() == "53100"
+/// The lives that a change of a table's definition concerns: its own, and those of the tables that it refers to,
+/// since who removes their rows must look for children from now on.
+fn defined_lives(catalog: &Catalog, table: u32) -> Vec<Incarnation> {
+    let Some(table) = catalog.table_by_id(table) else { return Vec::new() };
+    let parents = table.foreign_keys.iter().filter_map(|key| catalog.table_by_id(key.parent));
+    parents.chain([table]).flat_map(|table: &Arc<Table>| table.lives()).collect()
 }
 
 /// Lets compactions drop the entries of lives that a batch ends.

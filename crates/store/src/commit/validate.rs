@@ -12,6 +12,7 @@ use crate::read_set::RecentWrites;
 use crate::view::{KeyRange, entry_row};
 use nodedb_base::{Batch, CatalogChange, Error, Incarnation, KeyEntry, Lsn, Result, RowChange, RowId, RowOp};
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 /// A condition of a foreign key.
 #[derive(Clone, Debug)]
@@ -32,6 +33,16 @@ pub enum Requirement {
         /// What to say if there is one.
         error: Error,
     },
+}
+
+impl Requirement {
+    /// Under which life it looks.
+    const fn life(&self) -> Incarnation {
+        match self {
+            Self::Parent { key: ParentKey::Row(life, _) | ParentKey::Unique(life, _), .. } => *life,
+            Self::NoChild { index, .. } => *index,
+        }
+    }
 }
 
 /// What names a parent row.
@@ -94,12 +105,15 @@ impl<'a> Validator<'a> {
         self.pending_catalog.extend(batch.catalog.iter().map(|change| (change.key.clone(), lsn)));
     }
 
-    /// The tables that are written, or that may not be, have not changed under the transaction.
+    /// The tables that are written, that foreign keys lead to, or that may not be written, have not changed under
+    /// the transaction.
     fn definitions(&self, request: &Request) -> Result<()> {
-        let defined = |life| self.state.defined.get(&life).is_some_and(|&lsn| lsn > request.snapshot);
+        let defined = |life: Incarnation| self.state.defined.get(&life).is_some_and(|&lsn| lsn > request.snapshot);
         // A member of this group may have changed a definition; then nobody behind it can go on blindly.
         let defining = self.pending_catalog.keys().any(|key| Catalog::is_definition(key));
-        if request.batch.rows.iter().any(|change| defined(change.incarnation)) || defining {
+        let written = request.batch.rows.iter().map(|change| change.incarnation);
+        let mut lives = written.chain(request.requires.iter().map(Requirement::life)).chain(read_lives(request));
+        if defining || lives.any(defined) {
             return Err(Error::retry("could not serialize access due to a concurrent change of a table's definition"));
         }
         let changed = |life| {
@@ -141,7 +155,8 @@ impl<'a> Validator<'a> {
             Some((lsn, _)) => Some(*lsn),
             None => self.trees.newest(Tree::Rows, &key)?,
         };
-        if newest.is_some_and(|lsn| lsn > snapshot) {
+        // A row that was there and has left no trace was deleted, and compaction has forgotten it.
+        if newest.is_none_or(|lsn| lsn > snapshot) {
             return Err(Error::retry(match change.op {
                 RowOp::Delete => "could not serialize access due to concurrent delete",
                 _ => "could not serialize access due to concurrent update",
@@ -247,6 +262,15 @@ impl<'a> Validator<'a> {
 #[must_use]
 pub fn duplicate_key(constraint: &str) -> Error {
     Error::constraint("23505", format!("duplicate key value violates unique constraint \"{constraint}\""))
+}
+
+/// The lives of what a serializable transaction has read.
+fn read_lives(request: &Request) -> impl Iterator<Item = Incarnation> + '_ {
+    let ranges = request.reads.iter().flat_map(|(ranges, _)| ranges);
+    ranges.filter_map(|(_, lower, _)| match lower {
+        Bound::Included(key) | Bound::Excluded(key) => keys::leading_incarnation(key),
+        Bound::Unbounded => None,
+    })
 }
 
 fn goes(batch: &Batch, entry: &KeyEntry) -> bool {

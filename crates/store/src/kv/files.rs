@@ -125,9 +125,9 @@ impl Files {
     }
 
     pub(super) fn close(&self) -> Result<()> {
-        self.flush()?;
+        let flushed = self.flush().map(|_| ());
         self.fate.is_closed.store(true, Ordering::Release);
-        Ok(())
+        flushed
     }
 
     fn tree(&self, id: TreeId) -> &Tree {

@@ -207,6 +207,12 @@ impl FileLog {
         self.current.file.sync().map_err(|e| self.poison("sync", &e))
     }
 
+    /// Whether no failure has ended this writer.
+    #[must_use]
+    pub const fn takes_more(&self) -> bool {
+        !self.poisoned
+    }
+
     fn usable(&self) -> Result<()> {
         if !self.poisoned {
             return Ok(());

@@ -1,3 +1,6 @@
 //! The store as its callers see it.
 
+mod faults;
+mod races;
 mod transactions;
+mod world;

@@ -9,7 +9,7 @@ mod number;
 mod vector;
 mod zone;
 
-pub(crate) use calendar::{civil_from_days, days_in_month};
+pub(crate) use calendar::{civil_from_days, days_from_civil, days_in_month};
 pub(crate) use number::{decimal_parts, parse_numeric};
 pub(crate) use vector::too_many as too_many_dimensions;
 pub(crate) use zone::{local_of, utc_of};
