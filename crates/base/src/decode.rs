@@ -115,7 +115,7 @@ impl<'a> Reader<'a> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
-    /// A number in LEB128; more than 64 bits are damage.
+    /// A number in LEB128; more than 64 bits, or more bytes than it needs, are damage.
     pub fn varint(&mut self) -> Result<u64> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
@@ -126,7 +126,8 @@ impl<'a> Reader<'a> {
             }
             value |= bits << shift;
             if byte & 0x80 == 0 {
-                return Ok(value);
+                let shortest = byte != 0 || shift == 0;
+                return if shortest { Ok(value) } else { Err(self.damaged("a number is not in its only form")) };
             }
         }
         Err(self.damaged("a number is too long"))

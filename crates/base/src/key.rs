@@ -170,11 +170,19 @@ fn decode_value(ty: &Type, flip: u8, r: &mut Reader<'_>) -> Result<Value> {
         Type::Timestamptz => Value::Timestamptz(int8(r, flip)?),
         Type::Float4 => {
             let bits = u32::from_be_bytes(flipped(r, flip)?);
-            Value::Float4(f32::from_bits(if bits >> 31 == 1 { bits ^ (1 << 31) } else { !bits }))
+            let v = f32::from_bits(if bits >> 31 == 1 { bits ^ (1 << 31) } else { !bits });
+            if ordered_f32(v) != bits {
+                return Err(r.damaged("a float that no value has"));
+            }
+            Value::Float4(v)
         }
         Type::Float8 => {
             let bits = u64::from_be_bytes(flipped(r, flip)?);
-            Value::Float8(f64::from_bits(if bits >> 63 == 1 { bits ^ (1 << 63) } else { !bits }))
+            let v = f64::from_bits(if bits >> 63 == 1 { bits ^ (1 << 63) } else { !bits });
+            if ordered_f64(v) != bits {
+                return Err(r.damaged("a float that no value has"));
+            }
+            Value::Float8(v)
         }
         Type::Numeric { .. } => Value::Numeric(decode_numeric(flip, r)?),
         Type::Text | Type::Varchar(_) => Value::Text(decode_text(flip, r)?),
@@ -220,15 +228,17 @@ fn decode_text(flip: u8, r: &mut Reader<'_>) -> Result<String> {
 fn decode_interval(flip: u8, r: &mut Reader<'_>) -> Result<Interval> {
     const DAY: i128 = 86_400_000_000;
     let length = (u128::from_be_bytes(flipped(r, flip)?) ^ (1 << 127)).cast_signed();
-    // Days take what microseconds cannot hold.
-    let days = if i64::try_from(length).is_ok() { 0 } else { length / DAY };
-    let month_days = if i32::try_from(days).is_ok() { 0 } else { days / 30 };
-    let wrong = |_| r.damaged("an interval is too long");
-    Ok(Interval {
-        months: i32::try_from(month_days).map_err(wrong)?,
-        days: i32::try_from(days - month_days * 30).map_err(wrong)?,
-        micros: i64::try_from(length - days * DAY).map_err(wrong)?,
-    })
+    // Days take what microseconds cannot hold, months what days cannot, and what is left goes back.
+    let all_days = if i64::try_from(length).is_ok() { 0 } else { length / DAY };
+    let months = if i32::try_from(all_days).is_ok() { 0 } else { clamped(all_days / 30) };
+    let days = clamped(all_days - i128::from(months) * 30);
+    let rest = length - Interval { months, days, micros: 0 }.comparable();
+    let micros = i64::try_from(rest).map_err(|_| r.damaged("an interval is too long"))?;
+    Ok(Interval { months, days, micros })
+}
+
+fn clamped(n: i128) -> i32 {
+    n.clamp(i32::MIN.into(), i32::MAX.into()) as i32
 }
 
 fn decode_array(element: &Type, flip: u8, r: &mut Reader<'_>) -> Result<Array> {
@@ -244,6 +254,18 @@ fn decode_array(element: &Type, flip: u8, r: &mut Reader<'_>) -> Result<Array> {
 }
 
 fn decode_numeric(flip: u8, r: &mut Reader<'_>) -> Result<Numeric> {
+    let before = r.rest();
+    let number = read_numeric(flip, r)?;
+    let read = before.len() - r.rest().len();
+    let mut same = Vec::with_capacity(read);
+    encode_numeric(number, &mut same);
+    if !before.iter().take(read).map(|byte| byte ^ flip).eq(same) {
+        return Err(r.damaged("a number is not in its only form"));
+    }
+    Ok(number)
+}
+
+fn read_numeric(flip: u8, r: &mut Reader<'_>) -> Result<Numeric> {
     let sign = r.u8()? ^ flip;
     let flip = match sign {
         ZERO => return Ok(Numeric { unscaled: 0, scale: 0 }),
@@ -357,6 +379,36 @@ mod tests {
         let days = Value::Interval(Interval { days: 30, ..Interval::default() });
         assert_eq!(key(&month, how), key(&days, how));
         assert!(key(&Value::Float8(f64::INFINITY), how) < key(&Value::Float8(f64::NAN), how));
+    }
+
+    #[test]
+    fn the_longest_intervals_come_back() {
+        let how = KeyOrder::default();
+        for (months, days, micros) in [
+            (2_135_443_053, 378_934_972, 1_768_378_345_925_160_107),
+            (i32::MAX, i32::MAX, i64::MAX),
+            (i32::MIN, i32::MIN, i64::MIN),
+            (i32::MAX, i32::MIN, i64::MIN),
+        ] {
+            let bytes = key(&Value::Interval(Interval { months, days, micros }), how);
+            let back = decode(&Type::Interval, how, &mut Reader::new(&bytes, "key")).unwrap();
+            assert_eq!(key(&back, how), bytes);
+        }
+    }
+
+    #[test]
+    fn bytes_that_no_value_has_are_damage() {
+        let how = KeyOrder::default();
+        let numeric = Type::Numeric { precision: 38, scale: 10 };
+        for (ty, bytes) in [
+            (Type::Float4, vec![1, 0x7f, 0xff, 0xff, 0xff]),
+            (Type::Float8, [&[1][..], &[0xff; 8]].concat()),
+            (numeric.clone(), vec![1, 2, 0x80, 1, 11, 1, 0]),
+            (numeric, vec![1, 2, 0x80, 1, 1, 0]),
+        ] {
+            let error = decode(&ty, how, &mut Reader::new(&bytes, "key")).unwrap_err();
+            assert_eq!(error.sqlstate().as_str(), "XX001", "{ty} {bytes:?}");
+        }
     }
 
     #[test]

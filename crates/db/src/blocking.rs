@@ -9,6 +9,7 @@ use crate::table::Table;
 use arrow::record_batch::RecordBatch;
 use nodedb_base::{Error, Lsn, Result, Value};
 use nodedb_query::types::TextStyle;
+use nodedb_store::AsOf;
 use nodedb_query::{Column, Command, Tag};
 use std::future::Future;
 use std::pin::pin;
@@ -144,13 +145,15 @@ impl Session {
     pub fn transaction<T>(&mut self, mut f: impl FnMut(&mut Self) -> Result<T>) -> Result<T> {
         for attempt in 0.. {
             self.core.begin_closure()?;
-            let outcome = match f(self) {
-                Ok(value) => self.commit().map(|()| value),
+            let open = Open(self);
+            let outcome = match f(open.0) {
+                Ok(value) => open.0.commit().map(|()| value),
                 Err(e) => {
-                    self.core.roll_back(false)?;
+                    open.0.core.roll_back(false)?;
                     Err(e)
                 }
             };
+            drop(open);
             match outcome {
                 Err(Error::Retry(_)) if attempt < MAX_RETRIES => {}
                 other => return other,
@@ -168,6 +171,16 @@ impl Session {
     #[must_use]
     pub fn table<'s>(&'s mut self, name: &str) -> Table<'s> {
         Table::borrowed(self, name)
+    }
+
+    /// Reads an earlier state from now on, and so only reads; `None` goes back to the present. The same as
+    /// `SET nodedb.as_of`.
+    ///
+    /// # Errors
+    /// `Closed` (25001) in a transaction that has run a statement. Whether the state is still kept shows at the
+    /// next statement (72000).
+    pub fn read_as_of(&mut self, as_of: Option<AsOf>) -> Result<()> {
+        self.core.read_as_of(as_of)
     }
 
     /// The newest commit of this session.
@@ -190,6 +203,19 @@ impl Session {
 
     pub(crate) const fn core(&mut self) -> &mut Core {
         &mut self.core
+    }
+}
+
+/// A closure's transaction. If the closure panics, it is rolled back.
+struct Open<'s>(&'s mut Session);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        if self.0.in_transaction()
+            && let Err(e) = self.0.core.roll_back(false)
+        {
+            tracing::warn!(error = %e, "a transaction could not be rolled back");
+        }
     }
 }
 

@@ -76,3 +76,8 @@ pub mod text {
 pub mod json {
     pub use nodedb_query::types::json::{canonical, of_value};
 }
+
+/// The examples of README.md compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -11,16 +11,15 @@ use nodedb_query::{
     Column, Command, CopyIn, Modes, Outcome, Runnable, SessionStatement, Settings, Statement, Tag, as_of, front,
     isolation_name,
 };
-use nodedb_store::{Transaction, TransactionOptions};
+use nodedb_store::{AsOf, Transaction, TransactionOptions};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use nodedb_query::RowStream;
 
 /// How often a statement outside a transaction block is run again when it loses a race.
-const MAX_RETRIES: usize = 10;
+const MAX_RETRIES: usize = 100;
 /// How many statements a session keeps in their parsed form.
 const MAX_PARSED: usize = 256;
 
@@ -101,6 +100,9 @@ impl Core {
     }
 
     pub async fn run_parsed(&mut self, command: &Command, params: &[Value]) -> Result<Answer> {
+        if self.block.as_ref().is_some_and(|block| block.lost.load(Ordering::Relaxed)) {
+            self.fail();
+        }
         let span = tracing::debug_span!("statement");
         let answer = {
             let _entered = span.enter();
@@ -148,7 +150,12 @@ impl Core {
             let mut running = Running { tx: &mut block.tx, ended: false };
             let outcome = work.run(&self.db, &self.settings, now, running.tx).await;
             running.ended = true;
-            return outcome;
+            drop(running);
+            let lost = block.lost.clone();
+            return outcome.map(|answer| match answer {
+                Answer::Rows(rows) => Answer::Rows(rows.telling(lost)),
+                other => other,
+            });
         }
         for attempt in 0.. {
             let now = self.now();
@@ -366,7 +373,7 @@ impl Core {
         let mut settings = self.settings.clone();
         settings.set(name, value)?;
         if name == "nodedb.as_of" {
-            self.read_as_of(&settings)?;
+            self.transaction_as_of(&settings)?;
         }
         if let Some(block) = self.block.as_mut().filter(|_| !local) {
             block.kept.set(name, value)?;
@@ -375,8 +382,17 @@ impl Core {
         Ok(())
     }
 
+    /// Reads an earlier state, or the present again.
+    pub fn read_as_of(&mut self, as_of: Option<AsOf>) -> Result<()> {
+        let text = as_of.map(|as_of| match as_of {
+            AsOf::Lsn(lsn) => lsn.to_string(),
+            AsOf::Time(time) => nodedb_query::types::print(&Value::Timestamptz(time), &self.settings.style),
+        });
+        self.set(false, "nodedb.as_of", text.as_deref())
+    }
+
     /// The open transaction, too, reads the earlier state.
-    fn read_as_of(&mut self, settings: &Settings) -> Result<()> {
+    fn transaction_as_of(&mut self, settings: &Settings) -> Result<()> {
         let as_of = as_of(&settings.as_of, &settings.style)?;
         let Some(block) = &mut self.block else { return Ok(()) };
         let options = TransactionOptions { as_of, ..block.tx.options() };
@@ -490,13 +506,15 @@ pub struct Session {
     core: Arc<tokio::sync::Mutex<Core>>,
     /// Whether the block that is open was left behind by a transaction that nobody waits for any more.
     abandoned: Arc<AtomicBool>,
+    /// Whether the last statement was cancelled, and nobody knows how far it came.
+    cancelled: Arc<AtomicBool>,
     db: Arc<Inner>,
 }
 
 impl Session {
     pub(crate) fn new(core: Core) -> Self {
         let db = core.db.clone();
-        Self { core: Arc::new(tokio::sync::Mutex::new(core)), abandoned: Arc::default(), db }
+        Self { core: Arc::new(tokio::sync::Mutex::new(core)), abandoned: Arc::default(), cancelled: Arc::default(), db }
     }
 
     /// Runs one statement, and tells how many rows it changed or returned.
@@ -573,6 +591,14 @@ impl Session {
         Err(Error::internal("a transaction was never run"))
     }
 
+    /// Reads an earlier state from now on; see [`crate::blocking::Session::read_as_of`].
+    ///
+    /// # Errors
+    /// `Closed` (25001).
+    pub async fn read_as_of(&self, as_of: Option<AsOf>) -> Result<()> {
+        self.core.lock().await.read_as_of(as_of)
+    }
+
     /// The newest commit of this session.
     pub async fn last_commit(&self) -> Option<Lsn> {
         self.core.lock().await.last_commit()
@@ -586,9 +612,13 @@ impl Session {
         if self.abandoned.swap(false, Ordering::AcqRel) {
             core.roll_back(false)?;
         }
+        if self.cancelled.swap(false, Ordering::AcqRel) {
+            core.fail();
+        }
         let task = self.db.runtime.handle()?.spawn(async move { work(&mut core).await });
-        let guard = AbortOnDrop(task.abort_handle());
+        let mut guard = AbortOnDrop { task: task.abort_handle(), cancelled: Some(&self.cancelled) };
         let outcome = task.await;
+        guard.cancelled = None;
         drop(guard);
         outcome.unwrap_or_else(|e| Err(Error::internal(format!("a statement panicked: {e}"))))
     }
@@ -612,11 +642,17 @@ impl Drop for AbandonOnDrop<'_> {
 }
 
 /// Cancels a statement that nobody waits for any more.
-struct AbortOnDrop(tokio::task::AbortHandle);
+struct AbortOnDrop<'s> {
+    task: tokio::task::AbortHandle,
+    cancelled: Option<&'s AtomicBool>,
+}
 
-impl Drop for AbortOnDrop {
+impl Drop for AbortOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.abort();
+        if let Some(cancelled) = self.cancelled {
+            cancelled.store(true, Ordering::Release);
+        }
+        self.task.abort();
     }
 }
 

@@ -232,6 +232,9 @@ impl<'a> Cells<'a> {
             return Err(r.damaged("it has more columns than its table"));
         }
         let nulls = r.raw(stored.div_ceil(8))?;
+        if stored % 8 != 0 && nulls.last().is_some_and(|byte| byte >> (stored % 8) != 0) {
+            return Err(r.damaged("it marks columns that it does not have"));
+        }
         Ok(Self { types: types.iter(), nulls, at: 0, stored, r, lsn })
     }
 
@@ -283,7 +286,11 @@ pub fn value(ty: &Type, bytes: &[u8]) -> Result<Value> {
 
 fn read_value(ty: &Type, r: &mut Reader<'_>) -> Result<Value> {
     Ok(match ty {
-        Type::Bool => Value::Bool(r.u8()? != 0),
+        Type::Bool => match r.u8()? {
+            0 => Value::Bool(false),
+            1 => Value::Bool(true),
+            _ => return Err(r.damaged("a boolean is neither true nor false")),
+        },
         Type::Int2 => Value::Int2(i16::from_le_bytes(r.array()?)),
         Type::Int4 => Value::Int4(i32::from_le_bytes(r.array()?)),
         Type::Int8 => Value::Int8(i64::from_le_bytes(r.array()?)),
@@ -319,6 +326,12 @@ pub fn read_numeric(r: &mut Reader<'_>) -> Result<Numeric> {
         return Err(r.damaged("a number is too long"));
     }
     let sign = if bytes.last().is_some_and(|b| b & 0x80 != 0) { 0xff } else { 0 };
+    if let [.., below, last] = bytes
+        && *last == sign
+        && (below ^ sign) & 0x80 == 0
+    {
+        return Err(r.damaged("a number is not in its only form"));
+    }
     let mut wide = [sign; 16];
     wide.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
     Ok(Numeric { unscaled: i128::from_le_bytes(wide), scale })
@@ -334,7 +347,8 @@ fn read_array(element: &Type, r: &mut Reader<'_>) -> Result<Array> {
     for _ in 0..r.count()? {
         items.push(match r.u8()? {
             0 => Value::Null,
-            _ => value(element, r.bytes()?)?,
+            1 => value(element, r.bytes()?)?,
+            _ => return Err(r.damaged("unknown mark of an element")),
         });
     }
     Ok(Array { element: element.clone(), items })
@@ -434,6 +448,30 @@ mod tests {
             for ty in &types {
                 let _ = value(ty, &bytes);
             }
+        }
+    }
+
+    #[test]
+    fn a_row_has_one_form() {
+        let types = [Type::Bool, Type::Text];
+        let row = |bytes: &[u8]| {
+            let mut cells = Cells::new(&types, bytes, Lsn(1))?;
+            cells.take()?;
+            cells.take()?;
+            cells.end()
+        };
+        row(&[1, 2, 0b10, 1]).unwrap();
+        row(&[1, 2, 0b110, 1]).unwrap_err();
+        row(&[1, 0x82, 0, 0b10, 1]).unwrap_err();
+        row(&[1, 2, 0b01, 0x80, 0, 0]).unwrap_err();
+        let numeric = Type::Numeric { precision: 4, scale: 2 };
+        for (ty, bytes) in [
+            (Type::Bool, &[2][..]),
+            (numeric.clone(), &[2, 5, 0]),
+            (numeric, &[2, 0xfb, 0xff]),
+            (Type::Array(Box::new(Type::Bool)), &[1, 2, 1, 1]),
+        ] {
+            assert_eq!(value(&ty, bytes).unwrap_err().sqlstate().as_str(), "XX001", "{ty} {bytes:?}");
         }
     }
 

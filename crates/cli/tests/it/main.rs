@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
 mod sql;
+mod tour;
 mod transfer;
 
 use std::io::{Read, Write};
