@@ -75,11 +75,11 @@ fn judge(sql: &str, error: &Error) {
     assert!(!error.to_string().contains("a statement panicked"), "{error}\n{sql}");
 }
 
-/// Runs a statement, cancels it when it takes long, and fails when that does not help.
-fn patiently(runtime: &tokio::runtime::Runtime, session: &Session, sql: &str, parameters: &[Value]) {
+/// Runs a statement, cancels it when it takes long, and fails when that does not help. Tells whether it has worked.
+fn patiently(runtime: &tokio::runtime::Runtime, session: &Session, sql: &str, parameters: &[Value]) -> bool {
     let outcome = runtime.block_on(async { tokio::time::timeout(PATIENCE, take(session, sql, parameters)).await });
     match outcome {
-        Ok(Ok(())) => {}
+        Ok(Ok(())) => return true,
         Ok(Err(error)) => judge(sql, &error),
         Err(_) => {
             // The session answers again when the statement has let go of it.
@@ -87,6 +87,7 @@ fn patiently(runtime: &tokio::runtime::Runtime, session: &Session, sql: &str, pa
             assert!(ended.is_ok(), "a statement was cancelled and did not end within {GRACE:?}\n{sql}");
         }
     }
+    false
 }
 
 fn input(text: &str) {
@@ -102,9 +103,11 @@ fn input(text: &str) {
                 statements.insert(0, text);
             }
             for statement in statements.into_iter().take(STATEMENTS) {
-                patiently(runtime, &session, statement, if statement.contains('$') { &parameters } else { &[] });
-                patiently(runtime, &session, "SAVEPOINT s", &[]);
-                patiently(runtime, &session, "ROLLBACK TO s", &[]);
+                // What fails is undone, so that the next statement has a transaction to run in.
+                patiently(runtime, &session, "SAVEPOINT fuzz", &[]);
+                let given: &[Value] = if statement.contains('$') { &parameters } else { &[] };
+                let works = patiently(runtime, &session, statement, given);
+                patiently(runtime, &session, if works { "RELEASE fuzz" } else { "ROLLBACK TO fuzz" }, &[]);
             }
             patiently(runtime, &session, "ROLLBACK", &[]);
             if world.database.last_lsn() != world.made {

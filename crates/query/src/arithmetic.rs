@@ -67,7 +67,11 @@ fn is_fixed(plan: &LogicalPlan) -> DfResult<bool> {
     Ok(fixed)
 }
 
-fn narrow(expr: Expr) -> DfResult<Transformed<Expr>> {
+/// Makes the integer literals of an expression as narrow as PostgreSQL does.
+///
+/// # Errors
+/// None.
+pub fn narrow(expr: Expr) -> DfResult<Transformed<Expr>> {
     expr.transform_down(|expr| {
         Ok(match expr {
             Expr::Literal(ScalarValue::Int64(Some(n)), metadata) => match i32::try_from(n) {

@@ -54,6 +54,8 @@ impl Engine {
         let sql = config.options_mut();
         sql.sql_parser.map_string_types_to_utf8view = false;
         sql.sql_parser.parse_float_as_decimal = true;
+        // What now() gives has a time zone; which one it is shown in, the session says.
+        sql.execution.time_zone = Some("UTC".into());
         sql.optimizer.enable_sort_pushdown = true;
         sql.execution.sort_spill_reservation_bytes = options.memory_bytes.min(40 << 20) / 4;
         let mut state = SessionStateBuilder::new()

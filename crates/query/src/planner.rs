@@ -1,6 +1,6 @@
 //! From syntax to plans: `DataFusion`'s planner over our tables, functions and types.
 
-use crate::arithmetic::{check_arithmetic, map_plan, narrow_literals};
+use crate::arithmetic::{check_arithmetic, map_plan, narrow, narrow_literals};
 use crate::casts::{cast_field, rewrite_casts};
 use crate::engine::Engine;
 use crate::error::{from_datafusion, to_datafusion};
@@ -123,7 +123,7 @@ impl<'a> Planner<'a> {
         let expr = sql.sql_to_expr(expr, schema, &mut PlannerContext::new()).map_err(from_datafusion)?;
         let expr = rewrite_casts(expr, schema).map_err(from_datafusion)?;
         let expr = expr.transform_up(|expr| self.bind_parameter(expr)).data().map_err(from_datafusion)?;
-        let expr = self.coerced(expr, schema).map_err(from_datafusion)?;
+        let expr = narrow(expr).data().and_then(|expr| self.coerced(expr, schema)).map_err(from_datafusion)?;
         self.state.create_physical_expr(expr, schema).map_err(from_datafusion)
     }
 

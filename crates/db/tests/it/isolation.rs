@@ -116,7 +116,7 @@ impl Client<'_> {
 
     fn put(&mut self, key: Key) -> Result<()> {
         let value = self.shared.value.fetch_add(1, Ordering::Relaxed);
-        let link = if key.0 == Table::Child { key.1 % 5 } else { 0 };
+        let link = if key.0 == Table::Child { key.1 } else { 0 };
         self.session.table(name(key.0)).put([key.1.into(), value.into(), Value::from(link)])?;
         self.ops.push(Op::Write(key, Some(Cell { value, link })));
         Ok(())

@@ -158,7 +158,7 @@ fn complete() {
         };
         for record in read(&path).records {
             let given = world.run(&record);
-            if judge.judge(&record, &given).is_ok() {
+            if judge.judge(&record, &given).is_ok() && record.want != Want::Error(None) {
                 continue;
             }
             keep(from..record.head, &mut out);
@@ -177,7 +177,11 @@ fn complete() {
 fn expectation(judge: &Judge, record: &Record, given: &Given, head: &str) -> (String, Vec<String>) {
     let same: Vec<String> = record.lines.iter().map(|line| format!("{line}\n")).collect();
     match given {
-        Given::Error(code, message) => (format!("statement error {code}: {message}"), Vec::new()),
+        // A statement's lines are the data that it takes.
+        Given::Error(code, message) => {
+            let data = if matches!(record.want, Want::Rows { .. }) { Vec::new() } else { same };
+            (format!("statement error {code}: {message}"), data)
+        }
         Given::Lost(how) => panic!("line {}: {how}", record.line),
         Given::Done(Some(n)) => (format!("statement count {n}"), same),
         Given::Done(None) => ("statement ok".to_owned(), same),

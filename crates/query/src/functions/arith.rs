@@ -109,6 +109,8 @@ pub enum Exact {
     Sum,
     /// What `avg` gave
     Rounded,
+    /// The argument as it is
+    Same,
 }
 
 /// Arithmetic on numerics.
@@ -128,7 +130,7 @@ pub fn exact_call(what: Exact, args: Vec<Expr>) -> Expr {
 pub fn exact_scale(ty: &DataType) -> Option<u8> {
     match ty {
         DataType::Int16 | DataType::Int32 | DataType::Int64 => Some(0),
-        DataType::Decimal128(_, scale) => u8::try_from(*scale).ok(),
+        DataType::Decimal128(_, scale) => Some(u8::try_from(*scale).unwrap_or(0)),
         _ => None,
     }
 }
@@ -147,7 +149,7 @@ impl ExactFunction {
             // avg adds four digits, the last of which is for rounding.
             Exact::Mean => decimal(greatest.max(SCALE - 3)),
             Exact::Sum if matches!(first, DataType::Int64) => decimal(0),
-            Exact::Sum => first,
+            Exact::Sum | Exact::Same => first,
             Exact::Rounded => decimal(SCALE),
         }
     }
@@ -161,7 +163,14 @@ impl ScalarUDFImpl for ExactFunction {
             Exact::Mean => "nodedb_mean",
             Exact::Sum => "nodedb_sum",
             Exact::Rounded => "nodedb_rounded",
+            Exact::Same => "nodedb_same",
         }
+    }
+
+    /// With the casts of its arguments, which names otherwise leave out.
+    fn schema_name(&self, args: &[Expr]) -> DfResult<String> {
+        let args: Vec<_> = args.iter().map(ToString::to_string).collect();
+        Ok(format!("{}({})", self.name(), args.join(", ")))
     }
 
     fn signature(&self) -> &Signature {

@@ -9,6 +9,7 @@ mod known;
 mod names;
 mod operators;
 mod scalar;
+mod single;
 mod system;
 mod times;
 mod typed;
@@ -38,6 +39,8 @@ pub fn register(registry: &mut dyn FunctionRegistry, surroundings: &Surroundings
     for function in all {
         registry.register_udf(function).map_err(error_from_datafusion)?;
     }
+    registry.register_udaf(single::aggregate()).map_err(error_from_datafusion)?;
+    registry.register_udf(single::function()).map_err(error_from_datafusion)?;
     names::register_synonyms(registry)?;
     registry.register_expr_planner(Arc::new(Operators)).map_err(error_from_datafusion)
 }

@@ -51,7 +51,8 @@ impl ExprPlanner for Operators {
     fn plan_aggregate(&self, expr: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
         let name = expr.func.name().to_owned();
         let (inner, outer) = around(&name);
-        if inner.is_none() && name != "string_agg" {
+        let has_cast = expr.args.iter().any(|arg| matches!(arg, Expr::Cast(_)));
+        if inner.is_none() && name != "string_agg" && !has_cast {
             return Ok(PlannerResult::Original(expr));
         }
         let RawAggregateExpr { func, args, distinct, filter, order_by, null_treatment } = expr;
@@ -89,10 +90,6 @@ impl ExprPlanner for Operators {
             None => call,
         }))
     }
-
-    fn plan_extract(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
-        typing::extract(args)
-    }
 }
 
 /// What goes around the argument of an aggregate, and around its result.
@@ -105,10 +102,13 @@ fn around(aggregate: &str) -> (Option<Exact>, Option<Exact>) {
 }
 
 fn wrapped(args: Vec<Expr>, inner: Option<Exact>) -> Vec<Expr> {
-    match inner {
-        Some(what) => args.into_iter().map(|arg| exact_call(what, vec![arg])).collect(),
-        None => args,
-    }
+    let wrap = |arg| match (inner, &arg) {
+        (Some(what), _) => exact_call(what, vec![arg]),
+        // The names of columns leave casts out, and two of one name cannot be told apart.
+        (None, Expr::Cast(_)) => exact_call(Exact::Same, vec![arg]),
+        _ => arg,
+    };
+    args.into_iter().map(wrap).collect()
 }
 
 /// What is left is decided by the types of both sides, where they are known.
@@ -145,6 +145,11 @@ fn apart_from_sign(expr: RawBinaryExpr) -> RawBinaryExpr {
 
 /// `None` for a parameter whose type nobody has said yet, and for a bare NULL.
 fn type_of_operand(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
+    if let Expr::Literal(ScalarValue::Int64(Some(n)), _) = expr
+        && i32::try_from(*n).is_ok()
+    {
+        return Some(DataType::Int32);
+    }
     expr.get_type(schema).ok().filter(|ty| *ty != DataType::Null)
 }
 

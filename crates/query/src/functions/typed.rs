@@ -129,17 +129,3 @@ fn no_operator(left: &str, op: &str, right: &str) -> Error {
     Error::statement("42883", format!("operator does not exist: {left} {op} {right}"))
         .with_hint("No operator matches the given name and argument types. You might need to add explicit type casts.")
 }
-
-/// EXTRACT: the part decides how many digits the result has behind the point.
-pub(super) fn extract(args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
-    let part = match args.first() {
-        Some(Expr::Literal(scalar, _)) => scalar.try_as_str().flatten().unwrap_or_default().to_lowercase(),
-        _ => return Ok(PlannerResult::Original(args)),
-    };
-    let name = match part.as_str() {
-        "second" | "seconds" | "epoch" => "nodedb_extract_s",
-        "millisecond" | "milliseconds" => "nodedb_extract_ms",
-        _ => "nodedb_extract",
-    };
-    of(name, args).map(PlannerResult::Planned)
-}

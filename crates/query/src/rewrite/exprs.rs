@@ -10,6 +10,16 @@ use sqlparser::ast::{
 
 /// Rewrites one expression, whose parts are done already.
 pub fn rewrite(expr: &mut Expr) -> Result<()> {
+    match expr {
+        Expr::Subquery(query) => {
+            if super::subqueries::few_rows(query) {
+                *expr = call("nodedb_only", vec![expr.clone()]);
+            }
+            return Ok(());
+        }
+        Expr::Exists { subquery, .. } => super::subqueries::exists(subquery),
+        _ => {}
+    }
     if let Some(new) = rewritten(expr)? {
         *expr = new;
     }
@@ -21,6 +31,7 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>> {
         Expr::AtTimeZone { timestamp, time_zone } => {
             call("timezone", vec![time_zone.as_ref().clone(), timestamp.as_ref().clone()])
         }
+        Expr::Extract { field, expr, .. } => extract(&field.to_string().to_lowercase(), expr),
         Expr::Interval(interval) => return interval_literal(interval),
         Expr::UnaryOp { op, expr } => return Ok(unary(*op, expr)),
         Expr::BinaryOp { left, op, right } => return binary(left, op, right),
@@ -28,21 +39,34 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>> {
         Expr::IsNotNull(inner) => {
             return Ok(row_parts(inner).map(|parts| all(parts, |part| Expr::IsNotNull(Box::new(part)))));
         }
+        // A constant is in it or not: nothing that a join could find out.
+        Expr::InSubquery { expr, subquery, negated } if parse::literal(expr).is_some() => {
+            parse::expression(&super::subqueries::membership(expr, subquery, *negated))?
+        }
         Expr::InSubquery { expr, subquery, negated } => return row_in_subquery(expr, subquery, *negated),
         Expr::InList { expr, list, negated } => return row_in_list(expr, list, *negated),
         Expr::SimilarTo { negated, expr, pattern, escape_char: None } => similar(expr, pattern, *negated)?,
         Expr::SimilarTo { .. } => return Err(Error::unsupported("SIMILAR TO ... ESCAPE")),
-        Expr::AnyOp { left, compare_op, right, .. } => match unnested(right) {
-            Expr::Subquery(query) => quantified(left, compare_op, query, true)?,
-            _ => return Ok(None),
-        },
-        Expr::AllOp { left, compare_op, right } => match unnested(right) {
-            Expr::Subquery(query) => quantified(left, compare_op, query, false)?,
-            _ => return Ok(None),
-        },
         Expr::Function(function) => return function_call(function),
         _ => return Ok(None),
     }))
+}
+
+/// `ANY (SELECT ...)`, `ALL (SELECT ...)`: these are done before their parts, since their subquery has many rows.
+pub fn rewrite_quantified(expr: &mut Expr) -> Result<()> {
+    let new = match expr {
+        Expr::AnyOp { left, compare_op, right, .. } => match unnested(right) {
+            Expr::Subquery(query) => quantified(left, compare_op, query, true)?,
+            _ => return Ok(()),
+        },
+        Expr::AllOp { left, compare_op, right } => match unnested(right) {
+            Expr::Subquery(query) => quantified(left, compare_op, query, false)?,
+            _ => return Ok(()),
+        },
+        _ => return Ok(()),
+    };
+    *expr = new;
+    Ok(())
 }
 
 fn unnested(expr: &Expr) -> &Expr {
@@ -61,7 +85,7 @@ fn string(text: impl Into<String>) -> Expr {
     Expr::Value(Literal::SingleQuotedString(text.into()).with_empty_span())
 }
 
-fn call(name: &str, args: Vec<Expr>) -> Expr {
+pub fn call(name: &str, args: Vec<Expr>) -> Expr {
     let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
     let list = FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() };
     Expr::Function(Function {
@@ -107,6 +131,17 @@ fn interval_literal(interval: &Interval) -> Result<Option<Expr>> {
         array: false,
         format: None,
     }))
+}
+
+/// EXTRACT: the part decides how many digits the result has behind the point.
+fn extract(part: &str, expr: &Expr) -> Expr {
+    let part = part.trim_matches('\'');
+    let name = match part {
+        "second" | "seconds" | "epoch" => "nodedb_extract_s",
+        "millisecond" | "milliseconds" => "nodedb_extract_ms",
+        _ => "nodedb_extract",
+    };
+    call(name, vec![string(part), expr.clone()])
 }
 
 fn unary(operator: UnaryOperator, expr: &Expr) -> Option<Expr> {
@@ -262,10 +297,23 @@ fn similar(expr: &Expr, pattern: &Expr, negated: bool) -> Result<Expr> {
 /// Calls that are something else here.
 fn function_call(function: &Function) -> Result<Option<Expr>> {
     let name = last_name(&function.name);
+    let bare = matches!(function.args, FunctionArguments::None);
+    match name.as_str() {
+        "current_user" | "session_user" | "user" | "current_role" if bare => return Ok(Some(string("postgres"))),
+        "current_catalog" if bare => return Ok(Some(call("current_database", Vec::new()))),
+        "localtimestamp" if bare => return parse::expression("now()::timestamp").map(Some),
+        "localtime" if bare => return parse::expression("now()::time").map(Some),
+        _ => {}
+    }
     let Some(arguments) = arguments(function) else { return Ok(None) };
     match (name.as_str(), arguments.len()) {
         ("count", 0) => {
             Err(Error::statement("42809", "count(*) must be used to call a parameterless aggregate function"))
+        }
+        ("mod", 2) => {
+            let mut parts = arguments.into_iter().map(nested);
+            let (Some(a), Some(b)) = (parts.next(), parts.next()) else { return Ok(None) };
+            Ok(Some(nested(op(a, BinaryOperator::Modulo, b))))
         }
         // The function of that name makes an array; PostgreSQL's gives rows.
         ("generate_series", _) => Ok(Some(call("unnest", vec![Expr::Function(function.clone())]))),

@@ -3,11 +3,12 @@
 
 mod exprs;
 mod names;
+mod subqueries;
 mod tables;
 
 use nodedb_base::{Error, Result};
 use sqlparser::ast::{
-    Expr, Ident, LimitClause, ObjectName, Query, Select, SetExpr, SetOperator, SetQuantifier, TableFactor, VisitMut,
+    Expr, Ident, LimitClause, ObjectName, OrderByKind, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, VisitMut,
     VisitorMut,
 };
 use std::ops::ControlFlow;
@@ -47,7 +48,9 @@ impl VisitorMut for Walk {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         fetch_as_limit(query)?;
+        let before = columns_of(query);
         set_expr(&mut query.body, self.depth == 0)?;
+        order_by_names(query, &before);
         self.depth += 1;
         ControlFlow::Continue(())
     }
@@ -58,12 +61,16 @@ impl VisitorMut for Walk {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
-        flow(tables::check_from(select))
+        flow(tables::check_from(select).and_then(|()| subqueries::in_items(select)))
     }
 
     fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
         tables::name_columns(factor);
         ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        flow(exprs::rewrite_quantified(expr))
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
@@ -94,6 +101,28 @@ fn set_expr(body: &mut SetExpr, outermost: bool) -> ControlFlow<Error> {
         }
         // A query in parentheses comes by itself.
         _ => ControlFlow::Continue(()),
+    }
+}
+
+/// The columns of a query that is one SELECT.
+fn columns_of(query: &Query) -> Vec<Option<Expr>> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return Vec::new() };
+    let expr = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(expr) if query.order_by.is_some() => Some(expr.clone()),
+        _ => None,
+    };
+    select.projection.iter().map(expr).collect()
+}
+
+/// What ORDER BY says as a column says it is that column, by the name that it got.
+fn order_by_names(query: &mut Query, before: &[Option<Expr>]) {
+    let (SetExpr::Select(select), Some(order_by)) = (query.body.as_ref(), &mut query.order_by) else { return };
+    let OrderByKind::Expressions(orders) = &mut order_by.kind else { return };
+    for order in orders {
+        let same = before.iter().position(|expr| expr.as_ref() == Some(&order.expr));
+        if let Some(SelectItem::ExprWithAlias { alias, .. }) = same.and_then(|at| select.projection.get(at)) {
+            order.expr = Expr::Identifier(alias.clone());
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::lsm::{
     AbstractTree, AnyIngestion, AnyTree, Bytes, Cache, Counter, DescriptorTable, EngineResult, Envelope, Fate, Guard,
-    IterGuardImpl, Leveled, Memtable, Rules, Slice, open_tree, snapshot,
+    IterGuardImpl, Leveled, Memtable, Rules, Slice, open_tree, prefixes_that_fill_tables, snapshot,
 };
 use super::manifest::{self, TableFile};
 use super::{Entry, TreeId, TreeOptions, TreeStats, VerifyReport, Write, check_sizes, is_empty_range};
@@ -370,7 +370,27 @@ impl Files {
         let mut did_any = false;
         for tree in &self.trees {
             tree.rules.low_water.fetch_max(low_water.0, Ordering::AcqRel);
+            did_any |= self.drop_tables(tree)?;
             did_any |= self.compact_tree(tree)?;
+        }
+        Ok(did_any)
+    }
+
+    /// Removes the tables that hold nothing but entries of one dropped incarnation: nothing is written to its keys
+    /// any more, so no merge might ever meet them.
+    fn drop_tables(&self, tree: &Tree) -> Result<bool> {
+        let mut prefixes = tree.rules.droppable();
+        if prefixes.is_empty() {
+            return Ok(false);
+        }
+        let filled = self.fate.call(tree.id, "listing tables", || Ok(prefixes_that_fill_tables(&tree.inner)))?;
+        prefixes.retain(|prefix| filled.contains(prefix));
+        let mut did_any = false;
+        for prefix in prefixes {
+            let next = u32::from_be_bytes(prefix).checked_add(1).map(u32::to_be_bytes);
+            let upper = next.as_ref().map_or(Bound::Unbounded, |next| Bound::Excluded(next.as_slice()));
+            let range = (Bound::Included(prefix.as_slice()), upper);
+            did_any |= self.tracked(tree, "dropping tables", || tree.inner.drop_range::<&[u8], _>(range))?;
         }
         Ok(did_any)
     }

@@ -8,7 +8,7 @@
 //!   old lists are forgotten at once, so that every read sees the newest list, whatever its Lsn.
 //! - *Not to panic.* Every call is wrapped; after a panic the trees are closed, since its locks may be poisoned.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, Read};
 use std::ops::Deref;
@@ -139,6 +139,27 @@ impl Rules {
 }
 
 impl RefUnwindSafe for Rules {}
+
+impl Rules {
+    /// The incarnations that nobody can see any more.
+    pub(super) fn droppable(&self) -> Vec<[u8; 4]> {
+        let low_water = self.low_water.load(Ordering::Acquire);
+        let dropped = self.dropped.read();
+        let gone = dropped.iter().filter(|(_, dropped_at)| self.has_incarnations && **dropped_at <= low_water);
+        gone.map(|(prefix, _)| *prefix).collect()
+    }
+}
+
+/// The incarnations that have a table of their own.
+pub(super) fn prefixes_that_fill_tables(tree: &AnyTree) -> BTreeSet<[u8; 4]> {
+    let version = tree.current_version();
+    let own = version.iter_tables().filter_map(|table| {
+        let range = &table.metadata.key_range;
+        let first = range.min().first_chunk::<4>()?;
+        (range.max().first_chunk::<4>() == Some(first)).then_some(*first)
+    });
+    own.collect()
+}
 
 impl Factory for Rules {
     fn name(&self) -> &'static str {

@@ -3,7 +3,7 @@
 
 use crate::world::{DIR, History, World, options, state};
 use nodedb_base::{Error, Lsn};
-use nodedb_env::faulty::{Fault, FaultyFiles, Faults};
+use nodedb_env::faulty::{Fault, Faults, FaultyFiles};
 use nodedb_env::{Files, MemoryFiles, OpenMode};
 use nodedb_store::Store;
 use std::io;

@@ -4,9 +4,7 @@ use nodedb_base::{Incarnation, KeyEntry, Lsn, RowId, Type, Value};
 use nodedb_env::Env;
 use nodedb_store::commit::{ParentKey, Requirement};
 use nodedb_store::row::{Encoded, Field, encode};
-use nodedb_store::{
-    AsOf, Isolation, KeyRange, OldRow, Store, StoreOptions, Transaction, TransactionOptions,
-};
+use nodedb_store::{AsOf, Isolation, KeyRange, OldRow, Store, StoreOptions, Transaction, TransactionOptions};
 
 const TABLE: Incarnation = Incarnation(20_000);
 const INDEX: Incarnation = Incarnation(20_001);

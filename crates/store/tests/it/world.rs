@@ -69,8 +69,7 @@ impl Clock for GroupingClock {
 }
 
 /// What was done, and what became of it.
-#[derive(Default)]
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub struct History {
     before: (State, usize),
     pub acknowledged: Vec<Ops>,

@@ -59,7 +59,7 @@ impl Judge {
             Given::Rows { rows, .. } => format!("{} rows", rows.len()),
         };
         match (&record.want, given) {
-            (Want::Ok(None), Given::Done(_) | Given::Rows { .. }) => Ok(()),
+            (Want::Restart, Given::Done(_)) | (Want::Ok(None), Given::Done(_) | Given::Rows { .. }) => Ok(()),
             (Want::Ok(Some(wanted)), Given::Done(Some(n))) if n == wanted => Ok(()),
             (Want::Error(wanted), Given::Error(code, message)) => {
                 let full = format!("{code}: {message}");
