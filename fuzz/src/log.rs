@@ -221,7 +221,13 @@ fn forge_segment(u: &mut Unstructured<'_>, number: u64, first: u64, previous: u6
     Ok((Forged { number, first, length, salt, bytes }, last, sum))
 }
 
-fn forge_records(u: &mut Unstructured<'_>, bytes: &mut [u8], salt: u64, before: u64, previous: u64) -> Result<(u64, u64)> {
+fn forge_records(
+    u: &mut Unstructured<'_>,
+    bytes: &mut [u8],
+    salt: u64,
+    before: u64,
+    previous: u64,
+) -> Result<(u64, u64)> {
     let (mut at, mut last, mut previous) = (DATA, before, previous);
     let mut synced = before;
     for _ in 0..u.int_in_range(0..=6)? {
@@ -293,7 +299,10 @@ fn batch(u: &mut Unstructured<'_>) -> Result<Batch> {
         let (incarnation, row) = (Incarnation(u.int_in_range(1..=3)?), RowId(near(u, 1)?));
         let mut large = Vec::new();
         if u.ratio(1, 3)? {
-            large.push(LargeValue { column: u.arbitrary()?, value: if u.arbitrary()? { Some(short(u)?) } else { None } });
+            large.push(LargeValue {
+                column: u.arbitrary()?,
+                value: if u.arbitrary()? { Some(short(u)?) } else { None },
+            });
         }
         let keys = |u: &mut Unstructured<'_>| -> Result<Vec<KeyEntry>> {
             let one = |u: &mut Unstructured<'_>| {
@@ -420,7 +429,9 @@ fn a_store(files: &MemoryFiles, u: &mut Unstructured<'_>) -> Result<()> {
     };
     if let Ok(tx) = store.begin(TransactionOptions::default()) {
         for table in tx.catalog().tables() {
-            for row in tx.view().rows(table.incarnation, RowId(0), RowId(u64::MAX), u.arbitrary()?).into_iter().flatten() {
+            for row in
+                tx.view().rows(table.incarnation, RowId(0), RowId(u64::MAX), u.arbitrary()?).into_iter().flatten()
+            {
                 let Ok(row) = row else { break };
                 let _ = nodedb_store::row::large_columns(&table.types(), &row.bytes);
             }

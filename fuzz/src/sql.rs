@@ -41,7 +41,8 @@ thread_local! {
 impl World {
     fn new() -> Self {
         let options = Options { memory: 64 << 20, threads: Some(2), ..Options::default() };
-        let database = Database::open_in(Env::memory(), Path::new("/fuzz"), TreesKind::Volatile, &options).expect("a database");
+        let database =
+            Database::open_in(Env::memory(), Path::new("/fuzz"), TreesKind::Volatile, &options).expect("a database");
         let mut session = database.blocking();
         for statement in TABLES.split(";\n").filter(|statement| !statement.trim().is_empty()) {
             session.execute(statement, &[]).unwrap_or_else(|e| panic!("{statement}: {e}"));
@@ -142,15 +143,25 @@ impl Dice {
 }
 
 static LINES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
-    SEEDS.lines().map(|line| line.trim_end_matches(';')).filter(|line| !line.is_empty() && !line.starts_with("--")).collect()
+    SEEDS
+        .lines()
+        .map(|line| line.trim_end_matches(';'))
+        .filter(|line| !line.is_empty() && !line.starts_with("--"))
+        .collect()
 });
 static WORDS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
-    let mut words: Vec<_> = LINES.iter().flat_map(|line| line.split([' ', ',', '(', ')'])).filter(|word| !word.is_empty()).collect();
+    let mut words: Vec<_> =
+        LINES.iter().flat_map(|line| line.split([' ', ',', '(', ')'])).filter(|word| !word.is_empty()).collect();
     words.extend([",", "(", ")", "NULL", "-1", "0", "1e308", "9223372036854775807", "''", "'", "$1", "$9", "*", ";"]);
     words.sort_unstable();
     words.dedup();
     words
 });
+
+/// A statement of the seeds.
+pub fn seed(number: u64) -> &'static str {
+    LINES.get((number % LINES.len() as u64) as usize).copied().unwrap_or_default()
+}
 
 /// Another input, made from this one: words and whole statements of the seeds are put in or taken out. `None` if
 /// bytes should be changed instead.

@@ -43,15 +43,14 @@ fn log() {
 #[cfg(feature = "sql")]
 #[test]
 fn sql() {
-    // Each input is the last one, changed a little.
     let seconds = std::env::var("NODEDB_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
     let end = Instant::now() + Duration::from_secs(seconds);
-    let mut text = String::new();
-    let mut seed = 1;
+    let mut seed = 0;
     while Instant::now() < end {
-        text = nodedb_fuzz::sql::mutate(text.as_bytes(), seed).unwrap_or_default();
-        if text.len() > 2_000 {
-            text.clear();
+        // A statement of the seeds, changed up to four times.
+        let mut text = nodedb_fuzz::sql::seed(seed / 5).to_owned();
+        for change in 0..seed % 5 {
+            text = nodedb_fuzz::sql::mutate(text.as_bytes(), 5 * seed + change).unwrap_or(text);
         }
         nodedb_fuzz::sql::run(text.as_bytes());
         seed += 1;

@@ -68,7 +68,13 @@ impl RowStream {
     /// No rows, of a statement that has none.
     #[must_use]
     pub fn empty(tag: Tag) -> Self {
-        Self { columns: Arc::default(), batches: futures::stream::empty().boxed(), tag: Some(tag), seen: 0, failed: None }
+        Self {
+            columns: Arc::default(),
+            batches: futures::stream::empty().boxed(),
+            tag: Some(tag),
+            seen: 0,
+            failed: None,
+        }
     }
 
     /// The same rows, made by a task of a runtime, so that they can be taken from anywhere. The task ends when

@@ -1,5 +1,6 @@
 //! What a serializable transaction has read, as ranges of keys, and what others have written meanwhile.
 
+use crate::keys::TreeKey;
 use crate::kv::TreeId as Tree;
 use nodedb_base::{Error, Lsn, Result};
 use parking_lot::Mutex;
@@ -62,7 +63,7 @@ impl ReadSet {
 
     /// The ranges, for validation.
     #[must_use]
-    pub fn into_ranges(&self) -> Vec<Range> {
+    pub fn take_ranges(&self) -> Vec<Range> {
         let ranges = std::mem::take(&mut self.ranges.lock().0);
         let bound = |key: Vec<u8>, open| if open { Bound::Excluded(key) } else { Bound::Included(key) };
         let range = |r: RangeKey| {
@@ -82,7 +83,7 @@ pub struct RecentWrites {
 #[derive(Debug, Default)]
 struct Recent {
     watchers: BTreeMap<Lsn, usize>,
-    commits: VecDeque<(Lsn, BTreeSet<(Tree, Vec<u8>)>)>,
+    commits: VecDeque<(Lsn, BTreeSet<TreeKey>)>,
     /// How many keys all commits have together.
     keys: usize,
     /// The last commit that is not kept. A watch may start between the moment when a commit is noted here and the

@@ -415,7 +415,7 @@ impl Transaction {
         let mut batch = self.view.writes.batch(self.shared.options.write_set_bytes)?;
         let bounds = self.shared.row_ids.bounds(&batch);
         batch.catalog.extend(bounds);
-        let reads = self.watch.zip(self.view.reads.as_ref()).map(|(watch, reads)| (reads.into_ranges(), watch));
+        let reads = self.watch.zip(self.view.reads.as_ref()).map(|(watch, reads)| (reads.take_ranges(), watch));
         let pin = Some(self.view.snapshot);
         let request = Request { snapshot, pin, batch, requires: self.requires, quiet: self.quiet, reads };
         Ok((self.shared, Some(request), snapshot))

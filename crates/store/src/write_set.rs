@@ -244,9 +244,8 @@ impl WriteSet {
         }
         let catalog = self.catalog.iter().map(|(key, value)| CatalogChange { key: key.clone(), value: value.clone() });
         let none = Vec::new();
-        let written = self.rows.iter().map(|(place, write)| {
-            write.change(*place, self.indexed.get(place).unwrap_or(&none))
-        });
+        let written =
+            self.rows.iter().map(|(place, write)| write.change(*place, self.indexed.get(place).unwrap_or(&none)));
         let indexed = self.indexed.iter().filter(|(place, _)| !self.rows.contains_key(place));
         let rows = written.chain(indexed.map(|(place, entries)| index_change(*place, entries.clone()))).collect();
         Ok(Batch { rows, catalog: catalog.collect() })

@@ -196,7 +196,11 @@ impl ScalarUDFImpl for ExactFunction {
                 let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
                 let rows = if constant { 1 } else { args.number_rows };
                 let array = pairwise(self.what, first, second, rows, &to).map_err(to_datafusion)?;
-                if constant { ScalarValue::try_from_array(&array, 0).map(ColumnarValue::Scalar) } else { Ok(ColumnarValue::Array(array)) }
+                if constant {
+                    ScalarValue::try_from_array(&array, 0).map(ColumnarValue::Scalar)
+                } else {
+                    Ok(ColumnarValue::Array(array))
+                }
             }
             _ if first.data_type() == to => Ok(first.clone()),
             _ => first.cast_to(&to, None),

@@ -1,3 +1,4 @@
+use super::error::to_datafusion;
 use super::*;
 use crate::types::text::TextStyle;
 use crate::types::{print, value_at};

@@ -69,9 +69,8 @@ fn interval_order(call: &Call<'_>) -> Result<ArrayRef> {
     let values = call.values(0)?;
     let mut out = Vec::with_capacity(call.rows);
     for row in 0..call.rows {
-        let order = interval_of(values.get(row)?)?.map(|v| {
-            i128::from(v.months) * MONTH + i128::from(v.days) * i128::from(DAY) + i128::from(v.micros)
-        });
+        let order = interval_of(values.get(row)?)?
+            .map(|v| i128::from(v.months) * MONTH + i128::from(v.days) * i128::from(DAY) + i128::from(v.micros));
         out.push(order.map_or(Value::Null, |unscaled| Value::Numeric(Numeric { unscaled, scale: 0 })));
     }
     column(&Type::Numeric { precision: Numeric::MAX_DIGITS, scale: 0 }, &out)
@@ -336,7 +335,7 @@ fn justified(mut v: Interval, hours: bool, days: bool) -> Interval {
         v.days %= 30;
     }
     // Then all have the sign of the greatest unit that is not zero.
-    if days && ((v.months > 0 && (v.days < 0 || (v.days == 0 && v.micros < 0)))) {
+    if days && (v.months > 0 && (v.days < 0 || (v.days == 0 && v.micros < 0))) {
         (v.months, v.days) = (v.months - 1, v.days + 30);
     } else if days && (v.months < 0 && (v.days > 0 || (v.days == 0 && v.micros > 0))) {
         (v.months, v.days) = (v.months + 1, v.days - 30);

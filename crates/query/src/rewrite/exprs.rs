@@ -110,8 +110,13 @@ fn nested(expr: Expr) -> Expr {
 
 /// `INTERVAL '1 day 02:00'` is read by us.
 fn interval_literal(interval: &Interval) -> Result<Option<Expr>> {
-    let Interval { value, leading_field, leading_precision: None, last_field: None, fractional_seconds_precision: None } =
-        interval
+    let Interval {
+        value,
+        leading_field,
+        leading_precision: None,
+        last_field: None,
+        fractional_seconds_precision: None,
+    } = interval
     else {
         return Err(Error::unsupported(interval));
     };
@@ -151,9 +156,7 @@ fn unary(operator: UnaryOperator, expr: &Expr) -> Option<Expr> {
         UnaryOperator::PGSquareRoot => one("sqrt"),
         UnaryOperator::PGCubeRoot => one("cbrt"),
         // ~x, in two's complement
-        UnaryOperator::BitwiseNot => {
-            Some(nested(op(number("-1"), BinaryOperator::Minus, nested(expr.clone()))))
-        }
+        UnaryOperator::BitwiseNot => Some(nested(op(number("-1"), BinaryOperator::Minus, nested(expr.clone())))),
         _ => None,
     }
 }
@@ -247,11 +250,7 @@ fn row_in_subquery(expr: &Expr, query: &Query, negated: bool) -> Result<Option<E
 /// `x > ANY (SELECT ...)` by the least or the greatest value of the subquery, and whether it has NULLs.
 fn quantified(left: &Expr, operator: &BinaryOperator, query: &Query, any: bool) -> Result<Expr> {
     use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
-    let list = |negated| Expr::InSubquery {
-        expr: Box::new(left.clone()),
-        subquery: Box::new(query.clone()),
-        negated,
-    };
+    let list = |negated| Expr::InSubquery { expr: Box::new(left.clone()), subquery: Box::new(query.clone()), negated };
     let of = |aggregate: &str| format!("(SELECT {aggregate} FROM ({query}) AS \"nodedb.q\"(\"nodedb.c\"))");
     let (least, greatest) = (of("min(\"nodedb.c\")"), of("max(\"nodedb.c\")"));
     let test = match (operator, any) {
@@ -263,7 +262,8 @@ fn quantified(left: &Expr, operator: &BinaryOperator, query: &Query, any: bool) 
         (Gt | GtEq, false) | (Lt | LtEq, true) => format!("(({left}) {operator} {greatest})"),
         _ => return Err(Error::unsupported(format!("{operator} {}", if any { "ANY" } else { "ALL" }))),
     };
-    let (decided, decision, empty) = if any { (&*test, "true", "false") } else { (&*format!("NOT {test}"), "false", "true") };
+    let (decided, decision, empty) =
+        if any { (&*test, "true", "false") } else { (&*format!("NOT {test}"), "false", "true") };
     let (count, nulls) = (of("count(*)"), of("count(*) - count(\"nodedb.c\")"));
     parse::expression(&format!(
         "(CASE WHEN {decided} THEN {decision} WHEN {count} = 0 THEN {empty} WHEN {nulls} > 0 THEN NULL ELSE {test} END)"

@@ -8,8 +8,8 @@ mod tables;
 
 use nodedb_base::{Error, Result};
 use sqlparser::ast::{
-    Expr, Ident, LimitClause, ObjectName, OrderByKind, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, VisitMut,
-    VisitorMut,
+    Expr, Ident, LimitClause, ObjectName, OrderByKind, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier,
+    TableFactor, VisitMut, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -133,11 +133,8 @@ fn fetch_as_limit(query: &mut Query) -> ControlFlow<Error> {
         return ControlFlow::Break(Error::unsupported(fetch));
     }
     let count = fetch.quantity.unwrap_or_else(|| exprs::number("1"));
-    match query.limit_clause.get_or_insert(LimitClause::LimitOffset {
-        limit: None,
-        offset: None,
-        limit_by: Vec::new(),
-    }) {
+    match query.limit_clause.get_or_insert(LimitClause::LimitOffset { limit: None, offset: None, limit_by: Vec::new() })
+    {
         LimitClause::LimitOffset { limit: limit @ None, .. } => *limit = Some(count),
         _ => return ControlFlow::Break(Error::statement("42601", "multiple LIMIT clauses not allowed")),
     }

@@ -26,9 +26,10 @@ pub fn shown(name: &str) -> &str {
 /// Gives every column of a SELECT a name of its own.
 pub fn name_items(select: &mut Select, outermost: bool) {
     let grouped = grouping_names(select);
-    let wildcard = select.projection.iter().any(|item| {
-        matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..))
-    });
+    let wildcard = select
+        .projection
+        .iter()
+        .any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
     let mut taken = HashSet::new();
     for (at, item) in select.projection.iter_mut().enumerate() {
         match item {

@@ -11,7 +11,8 @@ use std::ops::ControlFlow;
 /// A scalar subquery that is no aggregate becomes one, of its first two rows: `DataFusion` knows no other kind that
 /// refers to the outer query, and takes a missing row for a value that cannot be NULL. Tells whether it did.
 pub fn few_rows(query: &mut Query) -> bool {
-    let plain = query.order_by.is_none() && query.limit_clause.is_none() && query.fetch.is_none() && query.with.is_none();
+    let plain =
+        query.order_by.is_none() && query.limit_clause.is_none() && query.fetch.is_none() && query.with.is_none();
     let SetExpr::Select(select) = query.body.as_mut() else { return false };
     let ungrouped = matches!(&select.group_by, GroupByExpr::Expressions(exprs, _) if exprs.is_empty())
         && select.having.is_none()
@@ -30,10 +31,38 @@ pub fn few_rows(query: &mut Query) -> bool {
 
 /// Aggregates, by name. One that is missing here is refused as nested.
 const AGGREGATES: [&str; 32] = [
-    "count", "sum", "avg", "min", "max", "array_agg", "string_agg", "bool_and", "bool_or", "every", "stddev",
-    "stddev_pop", "stddev_samp", "variance", "var_pop", "var_samp", "corr", "covar_pop", "covar_samp", "median",
-    "bit_and", "bit_or", "bit_xor", "percentile_cont", "approx_distinct", "regr_count", "regr_slope",
-    "regr_intercept", "regr_r2", "regr_avgx", "regr_avgy", "nodedb_few",
+    "count",
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "array_agg",
+    "string_agg",
+    "bool_and",
+    "bool_or",
+    "every",
+    "stddev",
+    "stddev_pop",
+    "stddev_samp",
+    "variance",
+    "var_pop",
+    "var_samp",
+    "corr",
+    "covar_pop",
+    "covar_samp",
+    "median",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
+    "percentile_cont",
+    "approx_distinct",
+    "regr_count",
+    "regr_slope",
+    "regr_intercept",
+    "regr_r2",
+    "regr_avgx",
+    "regr_avgy",
+    "nodedb_few",
 ];
 
 fn is_aggregate(expr: &Expr) -> bool {

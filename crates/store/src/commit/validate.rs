@@ -70,12 +70,7 @@ pub(super) struct Validator<'a> {
 }
 
 impl<'a> Validator<'a> {
-    pub(super) fn new(
-        state: &'a State,
-        trees: &'a Trees,
-        recent: &'a RecentWrites,
-        catalog: &'a Catalog,
-    ) -> Self {
+    pub(super) fn new(state: &'a State, trees: &'a Trees, recent: &'a RecentWrites, catalog: &'a Catalog) -> Self {
         let (pending, pending_rows, pending_catalog) = Default::default();
         Self { state, trees, recent, catalog, pending, pending_rows, pending_catalog }
     }
