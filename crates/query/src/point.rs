@@ -51,7 +51,7 @@ enum Action {
 
 #[derive(Debug)]
 enum Assigned {
-    Constant(Expr),
+    Constant(Box<Expr>),
     Computed(RowExpr),
 }
 
@@ -79,12 +79,8 @@ impl PointCache {
         let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match cached.as_ref() {
             Some(Cached::Never) => return Ok(None),
-            Some(Cached::Plan(plan)) => {
-                if tx.catalog().table_by_id(plan.table.id).is_some_and(|table| Arc::ptr_eq(table, &plan.table)) {
-                    return Ok(Some(plan.clone()));
-                }
-            }
-            None => {}
+            Some(Cached::Plan(plan)) if plan.is_current(tx) => return Ok(Some(plan.clone())),
+            _ => {}
         }
         let plan = match ast {
             Ast::Query(query) => select_plan(query, tx)?,
@@ -99,6 +95,11 @@ impl PointCache {
 }
 
 impl Plan {
+    /// Whether the table's definition is still the one that the plan was made for.
+    fn is_current(&self, tx: &Transaction) -> bool {
+        tx.catalog().table_by_id(self.table.id).is_some_and(|table| Arc::ptr_eq(table, &self.table))
+    }
+
     fn key_name(&self) -> String {
         let column = self.table.row_key().and_then(|at| self.table.columns.get(at));
         format!("{} = {}", column.map_or("?", |column| column.name.as_str()), self.key)
@@ -289,7 +290,7 @@ fn update_plan(engine: &Engine, update: &Update, tx: &Transaction) -> Result<Opt
         }
         let expr = crate::dml::insert::with_default(&table, column, assignment.value.clone())?;
         let value = if parse::literal(&expr).is_some() {
-            Assigned::Constant(expr)
+            Assigned::Constant(Box::new(expr))
         } else {
             let planner = crate::planner::Planner::without_tables(engine, &[]);
             match RowExpr::compile(&planner, &table, expr) {

@@ -24,6 +24,9 @@ pub fn columns(tx: &Transaction, table: &str) -> Result<Vec<Column>> {
     Ok(table.columns.iter().map(|column| Column { name: column.name.clone(), ty: column.ty.clone() }).collect())
 }
 
+/// The columns of a table and the values of one row.
+pub type Record = (Arc<[Column]>, Vec<Value>);
+
 /// The row with this primary key, and the columns of the table.
 ///
 /// # Errors
@@ -34,7 +37,7 @@ pub fn get(
     tx: &Transaction,
     table: &str,
     key: &[Value],
-) -> Result<Option<(Arc<[Column]>, Vec<Value>)>> {
+) -> Result<Option<Record>> {
     let table = tx.catalog().table(table).ok_or_else(|| no_relation(table))?;
     let Some(row) = by_key(table, statement, tx.view(), key)? else { return Ok(None) };
     let rules = engine.rules(table)?;

@@ -162,7 +162,8 @@ fn beyond_retention_the_past_is_gone_and_its_space_too() {
     assert_eq!(code(as_of(&mut session, &(low_water - 1).to_string())), "72000");
     assert_eq!(code(as_of(&mut session, &timestamp(model[0].time))), "72000");
     assert_eq!(code(as_of(&mut session, &(db.last_lsn().0 + 1).to_string())), "22023");
-    assert!(sizes[7] < sizes[1] * 2, "versions of {} commits pile up: {sizes:?}", model.len());
+    let (early, late) = sizes.split_at(3);
+    assert!(late.iter().max() < early.iter().max().map(|most| most * 2).as_ref(), "versions pile up: {sizes:?}");
     compare(&db, &model, &[model.len() - 1], |commit| commit.lsn.to_string());
     drop((session, db));
     let db = world.open();

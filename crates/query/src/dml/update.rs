@@ -18,6 +18,9 @@ enum Source {
     Computed(usize),
 }
 
+/// Where the value of each assigned column comes from.
+type Sources = Vec<(usize, Source)>;
+
 /// Runs an UPDATE.
 pub async fn run(engine: &Engine, statement: Statement<'_>, tx: &mut Transaction, update: &Update) -> Result<Outcome> {
     let (relation, alias) = target(&update.table)?;
@@ -46,7 +49,7 @@ pub async fn run(engine: &Engine, statement: Statement<'_>, tx: &mut Transaction
     returning::outcome(change, "UPDATE", &alias, update.returning.clone()).await
 }
 
-fn sources(change: &Change<'_>, update: &Update) -> Result<(Vec<(usize, Source)>, Vec<Expr>)> {
+fn sources(change: &Change<'_>, update: &Update) -> Result<(Sources, Vec<Expr>)> {
     let table = change.table();
     let (mut sources, mut exprs) = (Vec::new(), Vec::new());
     for assignment in &update.assignments {
