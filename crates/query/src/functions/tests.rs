@@ -195,7 +195,7 @@ fn errors_of_datafusion_get_their_codes() {
         ("SELECT 1 / (SELECT count(*) FROM docs WHERE false)", "22012: division by zero"),
         ("SELECT abs(-9223372036854775808)", "22003: bigint out of range"),
         ("SELECT 1 = true", "42883: operator does not exist: integer = boolean"),
-        ("SELECT 'x' = 1", "22P02: invalid input syntax for type bigint: \"x\""),
+        ("SELECT 'x' = 1", "22P02: invalid input syntax for type integer: \"x\""),
         ("SELECT t FROM docs a, docs b", "42702: column reference \"t\" is ambiguous"),
     ];
     for (sql, error) in cases {

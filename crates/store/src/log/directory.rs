@@ -1,5 +1,6 @@
 //! `SEGMENTS`: which segments there are.
 
+use super::record::MAX_LSN;
 use super::segment::{DATA, Segment};
 use nodedb_base::{Error, Lsn, Reader, Result, Writer};
 use nodedb_env::{Files, OpenMode};
@@ -97,7 +98,7 @@ fn decode(bytes: &[u8], database: u64) -> Result<Vec<Segment>> {
     r.end()?;
     let follows = |(a, b): (&Segment, &Segment)| a.number.checked_add(1) == Some(b.number) && a.first <= b.first;
     let in_order = segments.iter().zip(segments.iter().skip(1)).all(follows);
-    let long = segments.iter().all(|s| s.length >= DATA && s.first > Lsn::ZERO);
+    let long = segments.iter().all(|s| s.length >= DATA && s.first > Lsn::ZERO && s.first <= MAX_LSN);
     if segments.is_empty() || !in_order || !long {
         return Err(r.damaged("its entries do not fit together"));
     }

@@ -11,6 +11,8 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 pub(super) const HEAD: usize = 48;
 /// The longest payload.
 pub(super) const MAX_PAYLOAD: usize = 1 << 30;
+/// The highest Lsn: the trees hold no higher one.
+pub(super) const MAX_LSN: Lsn = Lsn(u64::MAX >> 1);
 /// How much is read at once.
 const WINDOW: usize = 256 << 10;
 
@@ -90,7 +92,7 @@ impl Head {
             Kind::Commit => Lsn(lsn.0.checked_sub(1)?.checked_sub(u64::from(ahead))?),
             Kind::Seal => lsn,
         };
-        if length as usize > MAX_PAYLOAD || xxh3_64_with_seed(head.get(8..)?, seed) != sum {
+        if lsn > MAX_LSN || length as usize > MAX_PAYLOAD || xxh3_64_with_seed(head.get(8..)?, seed) != sum {
             return None;
         }
         Some((Self { lsn, time, synced, previous, length, kind }, sum, body))

@@ -258,6 +258,9 @@ fn walk_all(place: Place<'_>, segment: &mut Segment, walk: &mut Walk) -> Result<
 fn find_tail(place: Place<'_>, segment: &Segment, walk: Walk, group: u64) -> Result<Tail> {
     let failed = |e: io::Error| failed(place, segment, &e);
     let Walk { mut window, offset, last, previous, .. } = walk;
+    if offset + HEAD as u64 > segment.length {
+        return Err(damage(place, segment, offset, last.next(), "it has no room for a seal, which the writer always leaves"));
+    }
     let [a, b] = witnesses(&mut window, segment.salt).map_err(failed)?;
     let mut behind = Behind { synced: Lsn::ZERO, torn: offset..offset };
     let seal = window.get(offset, HEAD).map_err(failed)?;
