@@ -132,24 +132,30 @@ impl<'a> Validator<'a> {
         Ok(())
     }
 
-    /// First committer wins; and a row that is new must not be there yet.
+    /// First committer wins; and a row that is new must not be there yet. Nor may it have come and gone again since
+    /// the snapshot: others have written it then.
     fn row(&self, change: &RowChange, snapshot: Lsn) -> Result<()> {
         if change.op == RowOp::Index {
             return Ok(());
         }
         let key = keys::row(change.incarnation, change.row);
         let pending = self.pending.get(&(Tree::Rows, key.to_vec()));
-        if change.op == RowOp::Insert {
-            let there = match pending {
-                Some((_, row)) => row.is_some(),
-                None => self.trees.get(Tree::Rows, &key, Lsn::MAX)?.is_some(),
-            };
-            return if there { Err(self.duplicate(change.incarnation, None)) } else { Ok(()) };
-        }
         let newest = match pending {
             Some((lsn, _)) => Some(*lsn),
             None => self.trees.newest(Tree::Rows, &key)?,
         };
+        if change.op == RowOp::Insert {
+            let Some(newest) = newest else { return Ok(()) };
+            let there = match pending {
+                Some((_, row)) => row.is_some(),
+                None => self.trees.get(Tree::Rows, &key, Lsn::MAX)?.is_some(),
+            };
+            return match there {
+                true => Err(self.duplicate(change.incarnation, None)),
+                false if newest > snapshot => Err(Error::retry("could not serialize access due to concurrent delete")),
+                false => Ok(()),
+            };
+        }
         // A row that was there and has left no trace was deleted, and compaction has forgotten it.
         if newest.is_none_or(|lsn| lsn > snapshot) {
             return Err(Error::retry(match change.op {

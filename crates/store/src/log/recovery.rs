@@ -259,7 +259,13 @@ fn find_tail(place: Place<'_>, segment: &Segment, walk: Walk, group: u64) -> Res
     let failed = |e: io::Error| failed(place, segment, &e);
     let Walk { mut window, offset, last, previous, .. } = walk;
     if offset + HEAD as u64 > segment.length {
-        return Err(damage(place, segment, offset, last.next(), "it has no room for a seal, which the writer always leaves"));
+        return Err(damage(
+            place,
+            segment,
+            offset,
+            last.next(),
+            "it has no room for a seal, which the writer always leaves",
+        ));
     }
     let [a, b] = witnesses(&mut window, segment.salt).map_err(failed)?;
     let mut behind = Behind { synced: Lsn::ZERO, torn: offset..offset };

@@ -46,6 +46,19 @@ fn a_row_whose_deletion_was_forgotten_is_not_updated() {
     assert!(matches!(outcome, Err(Error::Retry(_))), "{outcome:?}");
 }
 
+#[test]
+fn a_row_that_came_and_went_meanwhile_is_not_put() {
+    let store = Store::memory(StoreOptions::default()).unwrap();
+    let mut late = begin(&store);
+    late.insert(TABLE, RowId(1), row("late"), vec![]).unwrap();
+    put(&store, 1, "early").unwrap();
+    let mut end = begin(&store);
+    end.delete(TABLE, RowId(1), OldRow::default()).unwrap();
+    end.commit().unwrap();
+    assert!(matches!(late.commit(), Err(Error::Retry(_))));
+    put(&store, 1, "again").unwrap();
+}
+
 /// A commit that waits keeps the versions that it is validated against.
 #[test]
 fn a_commit_under_way_holds_the_low_water_mark() {
