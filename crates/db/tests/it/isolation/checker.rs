@@ -208,7 +208,7 @@ impl Checker {
     fn moments(&self, look: &Look, within: (u64, u64)) -> Moments {
         let versions = self.versions.get(&look.key).map(Vec::as_slice).unwrap_or_default();
         let mut at = versions.partition_point(|(lsn, _)| *lsn <= within.0);
-        let mut current = at.checked_sub(1).map_or(None, |place| versions[place].1);
+        let mut current = at.checked_sub(1).and_then(|place| versions[place].1);
         let (mut from, mut moments) = (within.0, Vec::new());
         while from < within.1 {
             let next = versions.get(at).map_or(u64::MAX, |(lsn, _)| *lsn).min(within.1);
