@@ -8,7 +8,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`model`] | the tables, what stands in a row, the journal of what a transaction did |
-//! | [`write`] | sixteen sessions that write |
+//! | [`mod@write`] | sixteen sessions that write |
 //! | [`check`] | the journal replayed in memory, and the database beside it |
 //! | [`damage`] | `fill` and `verify` |
 

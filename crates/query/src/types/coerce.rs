@@ -17,7 +17,7 @@ pub enum Kind {
 }
 
 /// Converts what is stored into a column of type `to`. Unknown literals do not come here but to
-/// [`parse`](super::parse).
+/// [`parse`].
 ///
 /// # Errors
 /// 22003, 22001, 22000, 22008 if the value does not fit; 42804 if no such assignment exists.
@@ -28,7 +28,7 @@ pub fn assign(value: Value, to: &Type, style: &TextStyle) -> Result<Value> {
 /// Converts as `value::to` does; a text is parsed.
 ///
 /// # Errors
-/// As [`assign`]; 42846 if no such cast exists, and all that [`parse`](super::parse) says.
+/// As [`assign`]; 42846 if no such cast exists, and all that [`parse`] says.
 pub fn cast(value: Value, to: &Type, style: &TextStyle) -> Result<Value> {
     convert(value, to, style, Kind::Explicit)
 }
