@@ -24,8 +24,9 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlToRel};
 use nodedb_base::{Error, Result, Type, Value};
 use nodedb_store::View;
-use sqlparser::ast;
+use sqlparser::ast::{self, Visit, Visitor};
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// Plans the parts of one statement, at one snapshot.
@@ -187,7 +188,26 @@ fn check_query(query: &ast::Query) -> Result<()> {
     {
         return Err(Error::unsupported(format!("SELECT ... {into}")));
     }
-    Ok(())
+    match query.visit(&mut IgnoredParts) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(what) => Err(Error::unsupported(what)),
+    }
+}
+
+/// Parts of the tables of a FROM that the planner would pass over in silence.
+struct IgnoredParts;
+
+impl Visitor for IgnoredParts {
+    type Break = &'static str;
+
+    fn pre_visit_table_factor(&mut self, factor: &ast::TableFactor) -> ControlFlow<Self::Break> {
+        match factor {
+            ast::TableFactor::Table { sample: Some(_), .. } => ControlFlow::Break("TABLESAMPLE"),
+            ast::TableFactor::Table { with_ordinality: true, .. }
+            | ast::TableFactor::UNNEST { with_ordinality: true, .. } => ControlFlow::Break("WITH ORDINALITY"),
+            _ => ControlFlow::Continue(()),
+        }
+    }
 }
 
 impl ContextProvider for Planner<'_> {

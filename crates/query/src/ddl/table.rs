@@ -10,8 +10,8 @@ use nodedb_base::{Error, Incarnation, Result, Type};
 use nodedb_store::catalog::{Check, Column, ForeignKey, IndexSource, PUBLIC_SCHEMA, PrimaryKey, Table};
 use nodedb_store::{Transaction, keys};
 use sqlparser::ast::{
-    ColumnDef, ColumnOption, CreateTable, Expr, ForeignKeyConstraint, Ident, IndexColumn, NullsDistinctOption,
-    ReferentialAction, Statement as Ast, TableConstraint,
+    CheckConstraint, ColumnDef, ColumnOption, CreateTable, Expr, ForeignKeyConstraint, Ident, IndexColumn,
+    NullsDistinctOption, ReferentialAction, Statement as Ast, TableConstraint,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -122,7 +122,7 @@ impl<'a> Build<'a> {
                 ColumnOption::ForeignKey(key) => self.foreign_key(name, &self.numbers(own)?, key)?,
                 ColumnOption::Check(check) => {
                     let base = format!("{}_{}_check", self.table.name, parse::name(&column.name));
-                    self.check(name.or_else(|| check.name.as_ref().map(parse::name)), &base, &check.expr)?;
+                    self.check(name.or_else(|| check.name.as_ref().map(parse::name)), &base, check)?;
                 }
                 _ => {}
             }
@@ -148,7 +148,7 @@ impl<'a> Build<'a> {
             }
             TableConstraint::Check(check) => {
                 let base = format!("{}_check", self.table.name);
-                self.check(check.name.as_ref().map(parse::name), &base, &check.expr)
+                self.check(check.name.as_ref().map(parse::name), &base, check)
             }
             other => Err(Error::unsupported(format!("constraint {other}"))),
         }
@@ -228,9 +228,12 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
-    fn check(&mut self, name: Option<String>, base: &str, expr: &Expr) -> Result<()> {
+    fn check(&mut self, name: Option<String>, base: &str, check: &CheckConstraint) -> Result<()> {
+        if check.enforced.is_some() {
+            return Err(Error::unsupported("CHECK ... [NOT] ENFORCED"));
+        }
         let name = self.free_name(name, base)?;
-        self.table.checks.push(Check { name, expression: expr.to_string() });
+        self.table.checks.push(Check { name, expression: check.expr.to_string() });
         Ok(())
     }
 
