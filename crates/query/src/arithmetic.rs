@@ -1,6 +1,7 @@
 //! Numbers as PostgreSQL counts them: integer literals are `integer` when they fit, and nothing overflows, or is
 //! divided by zero, in silence.
 
+use crate::casts::rewrite_expressions;
 use crate::functions::checked_call;
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
@@ -8,7 +9,6 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, Tr
 use datafusion::common::{ExprSchema, Result as DfResult, ScalarValue};
 use datafusion::logical_expr::expr::WindowFunctionDefinition;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Union};
 use datafusion::optimizer::AnalyzerRule;
 use std::sync::Arc;
@@ -105,16 +105,7 @@ pub struct CheckedArithmetic;
 
 impl AnalyzerRule for CheckedArithmetic {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
-        plan.transform_up_with_subqueries(|plan| {
-            let schema = merge_schema(&plan.inputs());
-            let names = NamePreserver::new(&plan);
-            plan.map_expressions(|expr| {
-                let name = names.save(&expr);
-                let rewritten = expr.transform_up(|expr| check(expr, &schema))?;
-                Ok(rewritten.update_data(|expr| name.restore(expr)))
-            })
-        })
-        .data()
+        rewrite_expressions(plan, |expr, schema| check(expr, schema))
     }
 
     fn name(&self) -> &'static str {

@@ -33,21 +33,33 @@ pub struct PgCasts;
 
 impl AnalyzerRule for PgCasts {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
-        plan.transform_up_with_subqueries(|plan| {
-            let schema = merge_schema(&plan.inputs());
-            let names = NamePreserver::new(&plan);
-            plan.map_expressions(|expr| {
-                let name = names.save(&expr);
-                let rewritten = expr.transform_up(|expr| rewrite(expr, &schema))?;
-                Ok(rewritten.update_data(|expr| name.restore(expr)))
-            })
-        })
-        .data()
+        rewrite_expressions(plan, |expr, schema| rewrite(expr, schema))
     }
 
     fn name(&self) -> &'static str {
         "pg_casts"
     }
+}
+
+/// Rewrites all expressions of a plan, its subqueries included, from the leaves up. `rewrite` gets the schema of the
+/// plan's inputs; the names of columns stay.
+///
+/// # Errors
+/// What `rewrite` returns.
+pub fn rewrite_expressions(
+    plan: LogicalPlan,
+    rewrite: impl Fn(Expr, &DFSchema) -> DfResult<Transformed<Expr>>,
+) -> DfResult<LogicalPlan> {
+    plan.transform_up_with_subqueries(|plan| {
+        let schema = merge_schema(&plan.inputs());
+        let names = NamePreserver::new(&plan);
+        plan.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let rewritten = expr.transform_up(|expr| rewrite(expr, &schema))?;
+            Ok(rewritten.update_data(|expr| name.restore(expr)))
+        })
+    })
+    .data()
 }
 
 /// Rewrites the casts of one expression.

@@ -216,14 +216,22 @@ impl RowRules {
     /// `Constraint` (23502, 23514).
     pub fn check(&self, row: &[Value]) -> Result<()> {
         for (column, value) in self.table.columns.iter().zip(row) {
-            if column.not_null && value.is_null() {
-                let (name, table) = (&column.name, &self.table.name);
-                let message =
-                    format!("null value in column \"{name}\" of relation \"{table}\" violates not-null constraint");
-                return Err(Error::constraint("23502", message));
-            }
+            self.check_not_null(column, value)?;
         }
         self.check_expressions(row)
+    }
+
+    /// Checks NOT NULL of one column.
+    ///
+    /// # Errors
+    /// `Constraint` (23502).
+    pub fn check_not_null(&self, column: &nodedb_store::catalog::Column, value: &Value) -> Result<()> {
+        if !column.not_null || !value.is_null() {
+            return Ok(());
+        }
+        let (name, table) = (&column.name, &self.table.name);
+        let message = format!("null value in column \"{name}\" of relation \"{table}\" violates not-null constraint");
+        Err(Error::constraint("23502", message))
     }
 
     /// Checks CHECK alone.

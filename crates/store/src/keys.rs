@@ -6,7 +6,6 @@
 //! | large | incarnation `u32`, row id `u64`, column `u16` | the value's bytes |
 //! | keys, unique | index `u32`, columns ([`nodedb_base::key`]) | row id `u64` |
 //! | keys, other | index `u32`, columns, row id `u64` | nothing |
-//! | catalog | `'F'` | the database: format, ids ([`crate::catalog`]) |
 //! | catalog | `'i'` | the next unused object id, `u32` |
 //! | catalog | `'r'`, incarnation `u32`, row id `u64` | nothing: no row of that life has this id or a greater one |
 //! | catalog | `'t'`, table `u32` | the table's definition |
@@ -65,8 +64,6 @@ pub fn index_key(index: Incarnation, columns: &[u8]) -> Vec<u8> {
     key
 }
 
-/// The database's entry in the catalogue.
-pub const DATABASE: &[u8] = b"F";
 /// The counter of object ids.
 pub const NEXT_OBJECT: &[u8] = b"i";
 /// What the definitions of tables start with.

@@ -9,7 +9,7 @@
 //! ```
 
 use crate::catalog::Catalog;
-use crate::commit::{Committer, ParentKey, Request, Requirement, duplicate_key};
+use crate::commit::{Committer, ParentKey, Request, Requirement, duplicate_in};
 use crate::keys;
 use crate::read_set::{ReadSet, Watch};
 use crate::row::Encoded;
@@ -258,12 +258,7 @@ impl Transaction {
     }
 
     fn duplicate(&self, life: Incarnation, index: Option<Incarnation>) -> Error {
-        let table = self.catalog().tables().find(|table| table.incarnation == life);
-        let name = table.and_then(|table| match index {
-            Some(index) => table.index(index).map(|index| index.name.as_str()),
-            None => table.primary_key.as_ref().map(|key| key.name.as_str()),
-        });
-        duplicate_key(name.unwrap_or("?"))
+        duplicate_in(self.catalog(), life, index)
     }
 
     /// Demands that a condition of a foreign key holds: now, and again at commit.

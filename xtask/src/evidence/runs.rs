@@ -55,7 +55,7 @@ const BUILD_NODEDB: &str = "cargo build --release --package nodedb-cli";
 pub const RUNS: &[Run] = &[
     Run {
         name: "power",
-        about: "200 power cuts under eight writers: nothing acknowledged is lost, nothing is half there (needs root)",
+        about: "200 power cuts under sixteen writers: nothing acknowledged is lost, nothing is half there (needs root)",
         steps: &[
             BUILD_TORTURE,
             "{shared}/tools/powerloss.py --cycles 200 '{bin}/torture write {dir}' '{bin}/torture check {dir} {acks}'",
@@ -66,7 +66,7 @@ pub const RUNS: &[Run] = &[
     },
     Run {
         name: "kill",
-        about: "300 kills under eight writers",
+        about: "300 kills under sixteen writers",
         steps: &[
             BUILD_TORTURE,
             "{shared}/tools/powerloss.py --method kill --cycles 300 '{bin}/torture write {dir}' '{bin}/torture check {dir} {acks}'",

@@ -145,15 +145,7 @@ impl<'a> Change<'a> {
     }
 
     fn check_not_null(&self, column: usize, value: &Value) -> Result<()> {
-        match self.table().columns.get(column) {
-            Some(definition) if definition.not_null && value.is_null() => {
-                let (name, table) = (&definition.name, &self.table().name);
-                let message =
-                    format!("null value in column \"{name}\" of relation \"{table}\" violates not-null constraint");
-                Err(Error::constraint("23502", message))
-            }
-            _ => Ok(()),
-        }
+        self.table().columns.get(column).map_or(Ok(()), |definition| self.rules.check_not_null(definition, value))
     }
 
     fn note(&mut self, values: Vec<Value>) {

@@ -18,7 +18,7 @@
 mod ticket;
 mod validate;
 
-pub use validate::{ParentKey, Requirement, duplicate_key};
+pub use validate::{ParentKey, Requirement, duplicate_in, duplicate_key};
 
 use crate::catalog::{Catalog, Table};
 use crate::kv::{TreeId as Tree, Trees};

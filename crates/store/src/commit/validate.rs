@@ -250,13 +250,19 @@ impl<'a> Validator<'a> {
 
     /// The error of a key that is there already: of an index, or of the row id itself.
     fn duplicate(&self, life: Incarnation, index: Option<Incarnation>) -> Error {
-        let table = self.catalog.tables().find(|table| table.incarnation == life);
-        let name = table.and_then(|table| match index {
-            Some(index) => table.index(index).map(|index| index.name.as_str()),
-            None => table.primary_key.as_ref().map(|key| key.name.as_str()),
-        });
-        duplicate_key(name.unwrap_or("?"))
+        duplicate_in(self.catalog, life, index)
     }
+}
+
+/// The error of a key that is there already: of an index of the table with this life, or of its row id.
+#[must_use]
+pub fn duplicate_in(catalog: &Catalog, life: Incarnation, index: Option<Incarnation>) -> Error {
+    let table = catalog.tables().find(|table| table.incarnation == life);
+    let name = table.and_then(|table| match index {
+        Some(index) => table.index(index).map(|index| index.name.as_str()),
+        None => table.primary_key.as_ref().map(|key| key.name.as_str()),
+    });
+    duplicate_key(name.unwrap_or("?"))
 }
 
 /// The error of a key that is there already.
