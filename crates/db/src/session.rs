@@ -460,7 +460,7 @@ fn text_rows(names: &[&str], rows: &[Vec<String>]) -> Result<Answer> {
     let schema = Arc::new(arrow::datatypes::Schema::new(fields));
     let batch = arrow::record_batch::RecordBatch::try_new(schema, arrays)
         .map_err(|e| Error::internal(format!("could not show settings: {e}")))?;
-    let columns = names.iter().map(|name| Column { name: (*name).to_owned(), ty: Type::Text }).collect();
+    let columns: Vec<_> = names.iter().map(|name| Column { name: (*name).to_owned(), ty: Type::Text }).collect();
     match Outcome::of_batch(columns, batch, Some(Tag::plain("SHOW"))) {
         Outcome::Rows(rows) => Ok(Answer::Rows(rows)),
         Outcome::Done(tag) => Ok(Answer::Done(tag)),

@@ -37,7 +37,7 @@ pub async fn run(engine: &Engine, statement: Statement<'_>, tx: &Transaction, as
     };
     let lines = match inner.as_ref() {
         Ast::Query(query) => {
-            if !analyze && let Some(line) = PointCache::default().explain(ast_of(query), tx)? {
+            if !analyze && let Some(line) = PointCache::default().explain(engine, inner, &statement, tx)? {
                 vec![line]
             } else {
                 let planner = query_planner(engine, &statement, tx, query);
@@ -81,10 +81,6 @@ pub async fn run(engine: &Engine, statement: Statement<'_>, tx: &Transaction, as
     Ok(Outcome::of_batch(vec![column], batch, Some(Tag::plain("EXPLAIN"))))
 }
 
-fn ast_of(query: &Query) -> Ast {
-    Ast::Query(Box::new(query.clone()))
-}
-
 async fn change(
     engine: &Engine,
     statement: &Statement<'_>,
@@ -95,7 +91,7 @@ async fn change(
 ) -> Result<Vec<String>> {
     let table = tx.catalog().table(relation).ok_or_else(|| crate::planner::no_relation(relation))?;
     let mut planner = Planner::new(engine, statement, tx.view().clone());
-    planner.define(relation, Arc::new(TableScan::new(table.clone(), tx.view().clone(), true, false)));
+    planner.define(relation, Arc::new(TableScan::new(engine, table.clone(), tx.view().clone(), true, false)?));
     Ok(under(&format!("{what}: {relation}"), explain(&planner, &query, false).await?))
 }
 

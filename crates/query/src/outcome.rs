@@ -163,8 +163,18 @@ impl Outcome {
 
     /// Rows that are all there.
     #[must_use]
-    pub fn of_batch(columns: Vec<Column>, batch: RecordBatch, tag: Option<Tag>) -> Self {
-        let batches = futures::stream::iter([Ok(batch)]).boxed();
+    pub fn of_batch(columns: impl Into<Arc<[Column]>>, batch: RecordBatch, tag: Option<Tag>) -> Self {
+        Self::of_batches(columns, std::iter::once(Ok(batch)), tag)
+    }
+
+    /// Rows that are read as they are asked for, on the thread that asks.
+    #[must_use]
+    pub fn of_batches(
+        columns: impl Into<Arc<[Column]>>,
+        batches: impl Iterator<Item = Result<RecordBatch>> + Send + 'static,
+        tag: Option<Tag>,
+    ) -> Self {
+        let batches = futures::stream::iter(batches).boxed();
         Self::Rows(RowStream { columns: columns.into(), batches, tag, seen: 0, failed: None })
     }
 }

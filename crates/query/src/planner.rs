@@ -15,6 +15,7 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, DFSchemaRef, Result as DfResult, TableReference};
 use datafusion::execution::context::SessionState;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::expr_rewriter::unnormalize_col;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
@@ -118,14 +119,28 @@ impl<'a> Planner<'a> {
     ///
     /// # Errors
     /// `Statement`.
-    pub fn expression(&self, mut expr: ast::Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+    pub fn expression(&self, expr: ast::Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+        let expr = self.typed_expression(expr, schema)?;
+        self.state.create_physical_expr(expr, schema).map_err(from_datafusion)
+    }
+
+    /// An expression over rows of a table, in the form that a filter has when it reaches the table's scan.
+    ///
+    /// # Errors
+    /// `Statement`.
+    pub fn filter_form(&self, expr: ast::Expr, schema: &DFSchema) -> Result<Expr> {
+        let expr = self.typed_expression(expr, schema)?;
+        let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
+        ExprSimplifier::new(context).simplify(expr).map(unnormalize_col).map_err(from_datafusion)
+    }
+
+    fn typed_expression(&self, mut expr: ast::Expr, schema: &DFSchema) -> Result<Expr> {
         crate::rewrite::expression(&mut expr)?;
         let sql = SqlToRel::new_with_options(self, options());
         let expr = sql.sql_to_expr(expr, schema, &mut PlannerContext::new()).map_err(from_datafusion)?;
         let expr = rewrite_casts(expr, schema).map_err(from_datafusion)?;
         let expr = expr.transform_up(|expr| self.bind_parameter(expr)).data().map_err(from_datafusion)?;
-        let expr = narrow(expr).data().and_then(|expr| self.coerced(expr, schema)).map_err(from_datafusion)?;
-        self.state.create_physical_expr(expr, schema).map_err(from_datafusion)
+        narrow(expr).data().and_then(|expr| self.coerced(expr, schema)).map_err(from_datafusion)
     }
 
     fn bind_parameter(&self, expr: Expr) -> DfResult<Transformed<Expr>> {
@@ -219,8 +234,8 @@ impl ContextProvider for Planner<'_> {
         let Some(view) = &self.view else { return Err(to_datafusion(Error::unsupported("a subquery here"))) };
         match view.catalog().table(name.table()).filter(|_| known) {
             Some(table) => {
-                let scan = TableScan::new(table.clone(), view.clone(), false, self.limited);
-                Ok(provider_as_source(Arc::new(scan)))
+                let scan = TableScan::new(self.engine, table.clone(), view.clone(), false, self.limited);
+                Ok(provider_as_source(Arc::new(scan.map_err(to_datafusion)?)))
             }
             None => Err(to_datafusion(no_relation(&name.to_string()))),
         }

@@ -7,6 +7,7 @@ use crate::error::from_datafusion;
 use crate::outcome::Column;
 use crate::parse;
 use crate::planner::Planner;
+use crate::scan::IndexedExpr;
 use crate::types::{ColumnBuilder, arrow as mapping, value_at};
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
@@ -32,6 +33,7 @@ pub struct RowRules {
     /// Columns that keys, checks and foreign keys are computed from.
     needed: Vec<bool>,
     columns: Arc<[Column]>,
+    indexed: Arc<[IndexedExpr]>,
 }
 
 #[derive(Debug)]
@@ -61,25 +63,8 @@ impl RowExpr {
     /// # Errors
     /// `Statement`.
     pub fn compile(planner: &Planner<'_>, table: &Table, expr: Expr) -> Result<Self> {
-        let mut columns: Vec<usize> = Vec::new();
-        let _ = visit_expressions(&expr, |expr| {
-            let name = match expr {
-                Expr::Identifier(ident) => Some(parse::name(ident)),
-                Expr::CompoundIdentifier(parts) => parts.last().map(parse::name),
-                _ => None,
-            };
-            columns.extend(name.and_then(|name| table.column(&name)));
-            ControlFlow::<()>::Continue(())
-        });
-        columns.sort_unstable();
-        columns.dedup();
-        let columns: Vec<_> =
-            columns.into_iter().filter_map(|at| Some((at, table.columns.get(at)?.ty.clone()))).collect();
-        let fields = columns
-            .iter()
-            .filter_map(|(at, ty)| table.columns.get(*at).map(|column| mapping::field(&column.name, ty, true)));
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let qualified = DFSchema::try_from_qualified_schema(table.name.as_str(), &schema).map_err(from_datafusion)?;
+        let columns = columns_of(table, &expr);
+        let (schema, qualified) = schema_of(table, &columns)?;
         let expr = planner.expression(expr, &qualified)?;
         Ok(Self { expr, columns, schema })
     }
@@ -122,6 +107,49 @@ impl RowExpr {
     }
 }
 
+/// The columns of a table that an expression names, and their types.
+fn columns_of(table: &Table, expr: &Expr) -> Vec<(usize, Type)> {
+    let mut columns: Vec<usize> = Vec::new();
+    let _ = visit_expressions(expr, |expr| {
+        let name = match expr {
+            Expr::Identifier(ident) => Some(parse::name(ident)),
+            Expr::CompoundIdentifier(parts) => parts.last().map(parse::name),
+            _ => None,
+        };
+        columns.extend(name.and_then(|name| table.column(&name)));
+        ControlFlow::<()>::Continue(())
+    });
+    columns.sort_unstable();
+    columns.dedup();
+    columns.into_iter().filter_map(|at| Some((at, table.columns.get(at)?.ty.clone()))).collect()
+}
+
+/// Rows of these columns, and the same with the table's name.
+fn schema_of(table: &Table, columns: &[(usize, Type)]) -> Result<(SchemaRef, DFSchema)> {
+    let fields = columns
+        .iter()
+        .filter_map(|(at, ty)| table.columns.get(*at).map(|column| mapping::field(&column.name, ty, true)));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let qualified = DFSchema::try_from_qualified_schema(table.name.as_str(), &schema).map_err(from_datafusion)?;
+    Ok((schema, qualified))
+}
+
+/// The expressions that a table's indexes are made of, as filters name them.
+fn indexed_expressions(planner: &Planner<'_>, table: &Table) -> Result<Arc<[IndexedExpr]>> {
+    let parts = table.indexes.iter().flat_map(|index| &index.columns);
+    let indexed = parts.filter_map(|part| match &part.source {
+        IndexSource::Column(_) => None,
+        IndexSource::Expression(text) => Some((part, text)),
+    });
+    let compiled = indexed.map(|(part, text)| {
+        let expr = parse::expression(text)?;
+        let (_, schema) = schema_of(table, &columns_of(table, &expr))?;
+        let (source, ty) = (part.source.clone(), part.ty.clone());
+        Ok(IndexedExpr { source, expr: planner.filter_form(expr, &schema)?, ty })
+    });
+    compiled.collect()
+}
+
 /// The value of an expression for the one row of a batch.
 ///
 /// # Errors
@@ -144,8 +172,8 @@ impl RowRules {
         let column =
             |column: &nodedb_store::catalog::Column| Column { name: column.name.clone(), ty: column.ty.clone() };
         let columns = table.columns.iter().map(column).collect();
-        let mut rules =
-            Self { table: table.clone(), types: table.types(), checks, indexes, needed: Vec::new(), columns };
+        let (indexed, types) = (indexed_expressions(&planner, table)?, table.types());
+        let mut rules = Self { table: table.clone(), types, checks, indexes, needed: Vec::new(), columns, indexed };
         rules.needed = rules.find_needed();
         Ok(rules)
     }
@@ -187,6 +215,11 @@ impl RowRules {
     /// The types of its columns.
     pub fn types(&self) -> &[Type] {
         &self.types
+    }
+
+    /// The expressions that its indexes are made of.
+    pub const fn indexed_expressions(&self) -> &Arc<[IndexedExpr]> {
+        &self.indexed
     }
 
     /// Whether keys, checks or foreign keys are computed from a column.

@@ -48,8 +48,8 @@ const ALL: &[&str] = &["crates", "tests/torture", "Cargo.lock"];
 const BENCH: &[&str] =
     &["crates/env", "crates/base", "crates/store", "crates/query", "crates/db", "benches", "Cargo.lock"];
 
-const BUILD_TORTURE: &str = "cargo build --release --package torture";
-const BUILD_NODEDB: &str = "cargo build --release --package nodedb-cli";
+/// All of it, since a part would choose other features of the libraries and so build them once more.
+const BUILD: &str = "cargo build --release --workspace";
 
 /// All runs.
 pub const RUNS: &[Run] = &[
@@ -57,8 +57,8 @@ pub const RUNS: &[Run] = &[
         name: "power",
         about: "200 power cuts under sixteen writers: nothing acknowledged is lost, nothing is half there (needs root)",
         steps: &[
-            BUILD_TORTURE,
-            "{shared}/tools/powerloss.py --cycles 200 '{bin}/torture write {dir}' '{bin}/torture check {dir} {acks}'",
+            BUILD,
+            "{shared}/tools/powerloss.py --cycles 200 '{bin}/torture write {dir}' '{bin}/torture check {dir} {acks} --totals {work}/totals'",
         ],
         covers: ALL,
         keep: Keep::LastLine,
@@ -68,8 +68,8 @@ pub const RUNS: &[Run] = &[
         name: "kill",
         about: "300 kills under sixteen writers",
         steps: &[
-            BUILD_TORTURE,
-            "{shared}/tools/powerloss.py --method kill --cycles 300 '{bin}/torture write {dir}' '{bin}/torture check {dir} {acks}'",
+            BUILD,
+            "{shared}/tools/powerloss.py --method kill --cycles 300 '{bin}/torture write {dir}' '{bin}/torture check {dir} {acks} --totals {work}/totals'",
         ],
         covers: ALL,
         keep: Keep::LastLine,
@@ -79,7 +79,7 @@ pub const RUNS: &[Run] = &[
         name: "damage-clean",
         about: "a thousand faults in a database that was closed: each is harmless or reported",
         steps: &[
-            BUILD_TORTURE,
+            BUILD,
             "{bin}/torture fill {work}/db",
             "{shared}/tools/damage.py --trials 200 {work}/db '{bin}/torture verify {dir}'",
         ],
@@ -91,7 +91,7 @@ pub const RUNS: &[Run] = &[
         name: "damage-killed",
         about: "a thousand faults in a database that was killed: each is harmless or reported",
         steps: &[
-            BUILD_TORTURE,
+            BUILD,
             "{bin}/torture fill {work}/db --kill",
             "{shared}/tools/damage.py --trials 200 {work}/db '{bin}/torture verify {dir}'",
         ],
@@ -102,7 +102,7 @@ pub const RUNS: &[Run] = &[
     Run {
         name: "kv-model",
         about: "millions of random operations on the trees against a map of all versions",
-        steps: &["cargo test --release -p nodedb-store --test kv_model -- --ignored --nocapture"],
+        steps: &["cargo test --release --workspace --test kv_model -- --ignored --nocapture"],
         covers: STORE,
         keep: Keep::StartingWith("test result:"),
         passes: Passes::OnSuccess,
@@ -110,7 +110,7 @@ pub const RUNS: &[Run] = &[
     Run {
         name: "isolation",
         about: "concurrent histories: no anomaly that the isolation level forbids",
-        steps: &["cargo test --release -p nodedb --test it -- --ignored isolation --nocapture"],
+        steps: &["cargo test --release --workspace --test it -- --ignored isolation --nocapture"],
         covers: ALL,
         keep: Keep::StartingWith("test result:"),
         passes: Passes::OnSuccess,
@@ -118,7 +118,7 @@ pub const RUNS: &[Run] = &[
     Run {
         name: "time-travel",
         about: "reads at old commits, in process and reopened, against a map of all versions",
-        steps: &["cargo test --release -p nodedb --test it -- --ignored time_travel --nocapture"],
+        steps: &["cargo test --release --workspace --test it -- --ignored time_travel --nocapture"],
         covers: ALL,
         keep: Keep::StartingWith("test result:"),
         passes: Passes::OnSuccess,
@@ -126,7 +126,7 @@ pub const RUNS: &[Run] = &[
     Run {
         name: "bench-sqlite",
         about: "load, commits, point reads and scans beside SQLite with synchronous=FULL",
-        steps: &["cargo run --release -p benches --bin sqlite -- {work}"],
+        steps: &[BUILD, "{bin}/sqlite {work}"],
         covers: BENCH,
         keep: Keep::Json,
         passes: Passes::OnSuccess,
@@ -134,7 +134,7 @@ pub const RUNS: &[Run] = &[
     Run {
         name: "bench-growth",
         about: "bytes written per commit while the store grows: the cost follows the change",
-        steps: &["cargo run --release -p benches --bin growth -- {work}"],
+        steps: &[BUILD, "{bin}/growth {work}"],
         covers: BENCH,
         keep: Keep::Json,
         passes: Passes::OnSuccess,
@@ -142,7 +142,7 @@ pub const RUNS: &[Run] = &[
     Run {
         name: "bench-memory",
         about: "the highest resident memory of loads, scans, sorts and joins against the budget",
-        steps: &["cargo run --release -p benches --bin memory -- {work}"],
+        steps: &[BUILD, "{bin}/memory {work}"],
         covers: BENCH,
         keep: Keep::Json,
         passes: Passes::OnSuccess,
@@ -183,7 +183,7 @@ pub const RUNS: &[Run] = &[
         name: "semantics",
         about: "queries with exact results, as PostgreSQL gives them",
         steps: &[
-            BUILD_NODEDB,
+            BUILD,
             "{shared}/suites/run_cases.py {shared}/suites/semantics/cases.json --cmd '{bin}/nodedb sql --data {data} -f {file}'",
         ],
         covers: ALL,
@@ -194,7 +194,7 @@ pub const RUNS: &[Run] = &[
         name: "sqlstate",
         about: "statements that must fail, with the SQLSTATE that PostgreSQL gives",
         steps: &[
-            BUILD_NODEDB,
+            BUILD,
             "{shared}/suites/run_cases.py {shared}/suites/sqlstate/cases.json --cmd '{bin}/nodedb sql --data {data} -f {file}'",
         ],
         covers: ALL,
@@ -205,7 +205,7 @@ pub const RUNS: &[Run] = &[
         name: "slt",
         about: "SQLite's sqllogictest files",
         steps: &[
-            "NODEDB_SLT={shared}/suites/slt/test cargo test --release -p nodedb --test slt -- --ignored --nocapture",
+            "NODEDB_SLT={shared}/suites/slt/test cargo test --release --workspace --test it -- --ignored slt::suite --nocapture",
         ],
         covers: ALL,
         keep: Keep::StartingWith("TOTAL "),

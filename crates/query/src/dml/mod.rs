@@ -163,7 +163,7 @@ impl<'a> Change<'a> {
     /// Runs a SELECT over the target, which then carries its row ids, and hands over the batches.
     pub async fn select(&mut self, target: &str, query: Query) -> Result<Vec<RecordBatch>> {
         let mut planner = Planner::new(self.engine, &self.statement, self.tx.view().clone());
-        let scan = TableScan::new(self.table().clone(), self.tx.view().clone(), true, false);
+        let scan = TableScan::new(self.engine, self.table().clone(), self.tx.view().clone(), true, false)?;
         planner.define(target, Arc::new(scan));
         let plan = planner.query(query)?;
         let plan = planner.physical(&plan).await?;

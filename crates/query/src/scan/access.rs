@@ -4,11 +4,9 @@
 //! equalities; then a range. A range that turns out to hold much of the table is not worth its lookups, so
 //! ranges are tried out: a few entries are counted before one is chosen.
 
-use crate::types::{assign, text::TextStyle};
-use datafusion::common::ScalarValue;
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator, expr::InList};
+use super::bounds::{Bounds, MAX_POINTS, SourceBounds, encoded};
 use nodedb_base::key::{self, KeyOrder};
-use nodedb_base::{Incarnation, Result, RowId, Type, Value};
+use nodedb_base::{Incarnation, Result, RowId, Value};
 use nodedb_store::catalog::{Index, IndexSource, Table};
 use nodedb_store::{KeyRange, View};
 use std::fmt;
@@ -29,6 +27,10 @@ pub enum Access {
         name: String,
         /// Where to look.
         ranges: Vec<KeyRange>,
+        /// How many columns, from the first, have one value in all of them.
+        fixed: usize,
+        /// Whether each range is the whole key of one row at most.
+        unique: bool,
         /// What the ranges mean, for EXPLAIN.
         condition: String,
     },
@@ -40,22 +42,44 @@ impl Access {
     /// All rows.
     pub const ALL: Self = Self::Rows(RowId(0), RowId(u64::MAX));
 
-    /// The best way in under these filters, all of which must hold.
+    /// The best way in under these bounds.
     ///
     /// # Errors
     /// Those of reading, since ranges are tried out.
-    pub fn choose(table: &Table, view: &View, filters: &[Expr]) -> Result<Self> {
-        let mut bounds = Bounds::default();
-        for filter in filters {
-            bounds.add(table, filter);
-        }
+    pub fn choose(table: &Table, view: &View, bounds: &Bounds) -> Result<Self> {
         if bounds.impossible {
             return Ok(Self::Nothing);
         }
-        if let Some(access) = by_row_key(table, &bounds) {
+        if let Some(access) = by_row_key(table, bounds) {
             return Ok(access);
         }
-        by_index(table, view, &bounds).map(|found| found.unwrap_or(Self::ALL))
+        let best = candidates(table, bounds).into_iter().next();
+        match best {
+            Some(best) if best.is_certain() || is_selective(table, view, &best.access)? => Ok(best.access),
+            _ => Ok(Self::ALL),
+        }
+    }
+
+    /// The ways in whose rows are those within the bounds and no others, the best first.
+    pub fn exact(table: &Table, bounds: &Bounds) -> Vec<Self> {
+        if bounds.impossible {
+            return vec![Self::Nothing];
+        }
+        if !bounds.is_exact() {
+            return Vec::new();
+        }
+        if bounds.sources.is_empty() {
+            return vec![Self::ALL];
+        }
+        let by_row_key = by_row_key(table, bounds).filter(|_| bounds.sources.len() == 1);
+        let by_index = candidates(table, bounds).into_iter().filter(|found| found.used == bounds.sources.len());
+        by_row_key.into_iter().chain(by_index.map(|found| found.access)).collect()
+    }
+
+    /// All keys of an index.
+    pub fn whole_index(index: &Index) -> Self {
+        let (ranges, name) = (vec![KeyRange::prefix(&[])], index.name.clone());
+        Self::Keys { index: index.id, name, ranges, fixed: 0, unique: false, condition: String::new() }
     }
 }
 
@@ -72,169 +96,8 @@ impl fmt::Display for Access {
     }
 }
 
-/// What the filters say of one column.
-#[derive(Clone, Debug)]
-struct ColumnBounds {
-    column: usize,
-    /// It is one of these.
-    any_of: Option<Vec<Value>>,
-    lower: Bound<Value>,
-    upper: Bound<Value>,
-}
-
-#[derive(Debug, Default)]
-struct Bounds {
-    columns: Vec<ColumnBounds>,
-    impossible: bool,
-}
-
-/// More values than this in an IN list are not looked up one by one.
-const MAX_POINTS: usize = 256;
-
-impl Bounds {
-    fn add(&mut self, table: &Table, filter: &Expr) {
-        match filter {
-            Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
-                self.add(table, left);
-                self.add(table, right);
-            }
-            Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
-                if let (Some(column), Some(value)) = (column_of(table, left), constant(right)) {
-                    self.compare(table, column, *op, value);
-                } else if let (Some(value), Some(column)) = (constant(left), column_of(table, right))
-                    && let Some(op) = op.swap()
-                {
-                    self.compare(table, column, op, value);
-                }
-            }
-            Expr::InList(InList { expr, list, negated: false }) => {
-                let values: Option<Vec<_>> = list.iter().map(constant).collect();
-                if let (Some(column), Some(values)) = (column_of(table, expr), values) {
-                    self.any_of(table, column, values);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn of(&mut self, column: usize) -> &mut ColumnBounds {
-        let at = match self.columns.iter().position(|bounds| bounds.column == column) {
-            Some(at) => at,
-            None => {
-                let (lower, upper) = (Bound::Unbounded, Bound::Unbounded);
-                self.columns.push(ColumnBounds { column, any_of: None, lower, upper });
-                self.columns.len() - 1
-            }
-        };
-        #[expect(clippy::indexing_slicing, reason = "`at` was just found or pushed")]
-        &mut self.columns[at]
-    }
-
-    fn get(&self, column: usize) -> Option<&ColumnBounds> {
-        self.columns.iter().find(|bounds| bounds.column == column)
-    }
-
-    fn compare(&mut self, table: &Table, column: usize, op: Operator, value: &ScalarValue) {
-        if op == Operator::Eq {
-            return self.any_of(table, column, vec![value]);
-        }
-        if !matches!(op, Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq) {
-            return;
-        }
-        let Some(Converted::Value(value)) = convert(table, column, value) else { return };
-        let bounds = self.of(column);
-        match op {
-            Operator::Gt => tighten(&mut bounds.lower, Bound::Excluded(value), true),
-            Operator::GtEq => tighten(&mut bounds.lower, Bound::Included(value), true),
-            Operator::Lt => tighten(&mut bounds.upper, Bound::Excluded(value), false),
-            _ => tighten(&mut bounds.upper, Bound::Included(value), false),
-        }
-    }
-
-    fn any_of(&mut self, table: &Table, column: usize, scalars: Vec<&ScalarValue>) {
-        let mut values = Vec::new();
-        for scalar in scalars {
-            match convert(table, column, scalar) {
-                Some(Converted::Value(value)) => values.push(value),
-                Some(Converted::Nothing) => {}
-                None => return,
-            }
-        }
-        self.impossible |= values.is_empty();
-        let bounds = self.of(column);
-        if values.len() <= MAX_POINTS && bounds.any_of.as_ref().is_none_or(|old| old.len() > values.len()) {
-            bounds.any_of = Some(values);
-        }
-    }
-}
-
-/// Keeps the narrower of two bounds, as far as their key bytes tell.
-fn tighten(old: &mut Bound<Value>, new: Bound<Value>, is_lower: bool) {
-    let bytes = |bound: &Bound<Value>| match bound {
-        Bound::Included(value) | Bound::Excluded(value) => encoded(value, KeyOrder::default()),
-        Bound::Unbounded => None,
-    };
-    let narrower = match (bytes(old), bytes(&new)) {
-        (None, _) => true,
-        (Some(a), Some(b)) if is_lower => b > a,
-        (Some(a), Some(b)) => b < a,
-        (_, None) => false,
-    };
-    if narrower {
-        *old = new;
-    }
-}
-
-fn encoded(value: &Value, order: KeyOrder) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    key::encode(value, order, &mut bytes).ok().map(|()| bytes)
-}
-
-fn column_of(table: &Table, expr: &Expr) -> Option<usize> {
-    match expr {
-        Expr::Column(column) => table.column(&column.name),
-        _ => None,
-    }
-}
-
-fn constant(expr: &Expr) -> Option<&ScalarValue> {
-    match expr {
-        Expr::Literal(value, _) => Some(value),
-        _ => None,
-    }
-}
-
-enum Converted {
-    Value(Value),
-    /// No value of the column is equal to it.
-    Nothing,
-}
-
-/// A constant as a value of the column's type, or `None` if it has no exact counterpart there.
-fn convert(table: &Table, column: usize, scalar: &ScalarValue) -> Option<Converted> {
-    let ty = &table.columns.get(column)?.ty;
-    if scalar.is_null() {
-        return Some(Converted::Nothing);
-    }
-    let array = scalar.to_array().ok()?;
-    let value = crate::types::value_at(&array, 0, None).ok()?;
-    let fits = match (&value, ty) {
-        (Value::Int2(_) | Value::Int4(_) | Value::Int8(_), Type::Int2 | Type::Int4 | Type::Int8) => true,
-        (Value::Text(_), Type::Text | Type::Varchar(_)) => true,
-        (Value::Numeric(v), Type::Numeric { scale, .. }) => v.normalized().scale <= *scale,
-        (Value::Date(_), Type::Date) | (Value::Time(_), Type::Time) | (Value::Uuid(_), Type::Uuid) => true,
-        (Value::Timestamp(_), Type::Timestamp) | (Value::Timestamptz(_), Type::Timestamptz) => true,
-        (Value::Bool(_), Type::Bool) | (Value::Bytea(_), Type::Bytea) => true,
-        (Value::Float4(_), Type::Float4) | (Value::Float8(_), Type::Float8) => true,
-        _ => false,
-    };
-    // A constant that does not fit the type at all is left to the filter.
-    let value = if fits { assign(value, ty, &TextStyle::default()).ok()? } else { return None };
-    Some(Converted::Value(value))
-}
-
 fn by_row_key(table: &Table, bounds: &Bounds) -> Option<Access> {
-    let bounds = bounds.get(table.row_key()?)?;
+    let bounds = bounds.get(&IndexSource::Column(u16::try_from(table.row_key()?).ok()?))?;
     if let Some(values) = &bounds.any_of {
         let mut rows: Vec<_> = values.iter().filter_map(integer).map(RowId::from_key).collect();
         rows.sort_unstable();
@@ -267,32 +130,40 @@ pub fn integer(value: &Value) -> Option<i64> {
     }
 }
 
-fn by_index(table: &Table, view: &View, bounds: &Bounds) -> Result<Option<Access>> {
-    let mut best: Option<(usize, Access)> = None;
-    for index in &table.indexes {
-        let Some((score, access)) = through(table, index, bounds) else { continue };
-        if best.as_ref().is_none_or(|(other, _)| score > *other) {
-            best = Some((score, access));
-        }
+/// A way through an index.
+struct Candidate {
+    access: Access,
+    score: usize,
+    /// How many columns that have bounds it makes use of.
+    used: usize,
+}
+
+impl Candidate {
+    /// Whether it finds one row at most, so that nothing can be better. Even a single equality may hold for half of
+    /// a table.
+    const fn is_certain(&self) -> bool {
+        self.score >= CERTAIN
     }
-    let Some((score, access)) = best else { return Ok(None) };
-    // Even a single equality may hold for half of the table.
-    let certain = score >= CERTAIN;
-    Ok((certain || is_selective(table, view, &access)?).then_some(access))
 }
 
 /// The score of a unique key that is known as a whole.
 const CERTAIN: usize = 1000;
 
+/// The ways that the bounds leave, the best first.
+fn candidates(table: &Table, bounds: &Bounds) -> Vec<Candidate> {
+    let mut found: Vec<_> = table.indexes.iter().filter_map(|index| through(table, index, bounds)).collect();
+    found.sort_by_key(|candidate| std::cmp::Reverse(candidate.score));
+    found
+}
+
 /// The ranges of an index that the bounds leave, and how good they are.
-fn through(table: &Table, index: &Index, bounds: &Bounds) -> Option<(usize, Access)> {
+fn through(table: &Table, index: &Index, bounds: &Bounds) -> Option<Candidate> {
     let mut prefixes: Vec<Vec<u8>> = vec![Vec::new()];
     let (mut equal, mut condition) = (0, Vec::new());
     let mut range = None;
     for part in &index.columns {
-        let IndexSource::Column(column) = part.source else { break };
-        let Some(bounds) = bounds.get(column.into()) else { break };
-        let name = table.columns.get(usize::from(column)).map_or("?", |column| column.name.as_str());
+        let Some(bounds) = bounds.get(&part.source) else { break };
+        let name = source_name(table, &part.source);
         let Some(values) = &bounds.any_of else {
             range = range_of(bounds, part.order).map(|range| (range, name));
             break;
@@ -314,18 +185,27 @@ fn through(table: &Table, index: &Index, bounds: &Bounds) -> Option<(usize, Acce
     }
     prefixes.sort_unstable();
     prefixes.dedup();
-    let ranges = match &range {
+    let ranges: Vec<_> = match &range {
         Some((range, _)) => prefixes.iter().map(|prefix| within(prefix, range)).collect(),
         None => prefixes.iter().map(|prefix| KeyRange::prefix(prefix)).collect(),
     };
-    let whole = if index.unique && equal == index.columns.len() { CERTAIN } else { 0 };
-    let score = whole + equal * 10 + usize::from(range.is_some()) * 5;
+    let unique = index.unique && equal == index.columns.len();
+    let score = if unique { CERTAIN } else { 0 } + equal * 10 + usize::from(range.is_some()) * 5;
     let (index, name, condition) = (index.id, index.name.clone(), condition.join(" and "));
-    Some((score, Access::Keys { index, name, ranges, condition }))
+    let fixed = if ranges.len() == 1 { equal } else { 0 };
+    let access = Access::Keys { index, name, ranges, fixed, unique, condition };
+    Some(Candidate { access, score, used: equal + usize::from(range.is_some()) })
+}
+
+fn source_name<'t>(table: &'t Table, source: &'t IndexSource) -> &'t str {
+    match source {
+        IndexSource::Column(at) => table.columns.get(usize::from(*at)).map_or("?", |column| column.name.as_str()),
+        IndexSource::Expression(text) => text,
+    }
 }
 
 /// A range of one column as bytes behind a prefix. NULLs are outside of every range.
-fn range_of(bounds: &ColumnBounds, order: KeyOrder) -> Option<KeyRange> {
+fn range_of(bounds: &SourceBounds, order: KeyOrder) -> Option<KeyRange> {
     if matches!((&bounds.lower, &bounds.upper), (Bound::Unbounded, Bound::Unbounded)) {
         return None;
     }
@@ -365,18 +245,24 @@ fn within(prefix: &[u8], range: &KeyRange) -> KeyRange {
 /// Entries that are counted before a range is believed to be long.
 const TRIED_ENTRIES: usize = 1_000;
 
-/// Whether the ranges hold little of the table: few entries, or a small part of its rows.
-fn is_selective(table: &Table, view: &View, access: &Access) -> Result<bool> {
-    let Access::Keys { index, ranges, .. } = access else { return Ok(true) };
-    let limit = (estimated_rows(table, view)? / 20).clamp(TRIED_ENTRIES, 20 * TRIED_ENTRIES);
-    let mut seen = 0;
+/// Whether an access is likely to read less than all rows would: few entries, or a small part of its rows.
+///
+/// # Errors
+/// Those of reading.
+pub fn is_selective(table: &Table, view: &View, access: &Access) -> Result<bool> {
+    let Access::Keys { index, ranges, unique: false, .. } = access else { return Ok(true) };
+    let (mut seen, mut limit) = (0, TRIED_ENTRIES);
     for range in ranges {
-        for entry in view.keys(*index, range, false)?.take(limit - seen) {
+        for entry in view.keys(*index, range, false)? {
             entry?;
             seen += 1;
-        }
-        if seen >= limit {
-            return Ok(false);
+            // How large the table is matters only when the first entries have not been all.
+            if seen == TRIED_ENTRIES {
+                limit = (estimated_rows(table, view)? / 20).clamp(TRIED_ENTRIES, 20 * TRIED_ENTRIES);
+            }
+            if seen >= limit {
+                return Ok(false);
+            }
         }
     }
     Ok(true)

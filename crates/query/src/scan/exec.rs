@@ -2,9 +2,8 @@
 
 use super::access::{Access, estimated_rows};
 use super::order;
+use super::rows::{BatchReader, Source};
 use crate::error::to_datafusion;
-use crate::types::ColumnBuilder;
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt64Builder};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Result as DfResult;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -16,28 +15,13 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, SortOrderPushdownResult,
 };
-use nodedb_base::{Error, Result, RowId, Type};
+use nodedb_base::{Result, RowId};
 use nodedb_store::catalog::Table;
-use nodedb_store::row::{Cell, Cells};
-use nodedb_store::{KeyRange, Keys, Row, Rows, View};
 use std::fmt;
 use std::sync::Arc;
 
-/// Rows in a batch.
-const BATCH_ROWS: usize = 8192;
 /// Tables with fewer rows are read by one thread.
 const SPLIT_ROWS: usize = 20_000;
-
-/// What is read.
-#[derive(Clone, Debug)]
-pub struct Source {
-    pub table: Arc<Table>,
-    pub types: Arc<[Type]>,
-    pub view: View,
-    /// The columns that are wanted, by number; the one behind the last is the row id.
-    pub columns: Arc<[usize]>,
-    pub limited: bool,
-}
 
 /// Reads a table by one [`Access`] a partition.
 #[derive(Debug)]
@@ -98,17 +82,12 @@ impl ScanExec {
         self.source.columns.get(output).copied()
     }
 
-    /// The table.
-    pub fn table(&self) -> &Table {
-        &self.source.table
+    /// What is read.
+    pub const fn source(&self) -> &Source {
+        &self.source
     }
 
-    /// Whether the statement wants few rows.
-    pub const fn is_limited(&self) -> bool {
-        self.source.limited
-    }
-
-    /// The access, where there is one partition.
+    /// The access; of several partitions together, it is all rows.
     pub fn access(&self) -> Option<&Access> {
         match self.parts.as_slice() {
             [access] => Some(access),
@@ -147,20 +126,32 @@ fn properties(schema: &SchemaRef, partitions: usize, order: Option<&Vec<Physical
 impl DisplayAs for ScanExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let access = self.access().unwrap_or(&Access::Nothing);
-        write!(f, "Scan: {}, {access}", self.source.table.name)?;
-        if let Some(order) = &self.ordered {
-            let order: Vec<_> = order.iter().map(ToString::to_string).collect();
-            write!(f, ", in order {}", order.join(", "))?;
-        }
-        if self.backward {
-            f.write_str(", backward")?;
-        }
-        if let Some(fetch) = self.fetch {
-            write!(f, ", first {fetch}")?;
-        }
-        let names = self.schema.fields().iter().map(|field| field.name().trim_start_matches('\0'));
-        write!(f, ", columns [{}]", names.collect::<Vec<_>>().join(", "))
+        let order = self.ordered.iter().flatten().map(ToString::to_string).collect();
+        let names = self.schema.fields().iter().map(|field| field.name().trim_start_matches('\0')).collect();
+        f.write_str(&describe(&self.source.table, access, order, self.backward, self.fetch, names))
     }
+}
+
+/// A scan for EXPLAIN.
+pub fn describe(
+    table: &Table,
+    access: &Access,
+    order: Vec<String>,
+    backward: bool,
+    fetch: Option<usize>,
+    columns: Vec<&str>,
+) -> String {
+    let mut line = format!("Scan: {}, {access}", table.name);
+    if !order.is_empty() {
+        line += &format!(", in order {}", order.join(", "));
+    }
+    if backward {
+        line += ", backward";
+    }
+    if let Some(fetch) = fetch {
+        line += &format!(", first {fetch}");
+    }
+    line + &format!(", columns [{}]", columns.join(", "))
 }
 
 impl ExecutionPlan for ScanExec {
@@ -222,8 +213,8 @@ impl ExecutionPlan for ScanExec {
 
     fn execute(&self, partition: usize, _: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
         let access = self.parts.get(partition).cloned().unwrap_or(Access::Nothing);
-        let walk = Walk::new(&self.source, access, self.backward).map_err(to_datafusion)?;
-        let reader = BatchReader { source: self.source.clone(), schema: self.schema.clone(), walk, left: self.fetch };
+        let (source, schema) = (self.source.clone(), self.schema.clone());
+        let reader = BatchReader::new(source, schema, access, self.backward, self.fetch).map_err(to_datafusion)?;
         let metrics = BaselineMetrics::new(&self.metrics, partition);
         let batches = futures::stream::iter(reader.map(move |batch| {
             let _timer = metrics.elapsed_compute().timer();
@@ -233,185 +224,5 @@ impl ExecutionPlan for ScanExec {
             batch.map_err(to_datafusion)
         }));
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), batches)))
-    }
-}
-
-/// Rows, one after the other.
-enum Walk {
-    Rows(Rows),
-    Points(View, Arc<Table>, std::vec::IntoIter<RowId>),
-    Keys {
-        view: View,
-        table: Arc<Table>,
-        index: nodedb_base::Incarnation,
-        ranges: Vec<KeyRange>,
-        backward: bool,
-        keys: Option<Keys>,
-    },
-}
-
-impl Walk {
-    fn new(source: &Source, access: Access, backward: bool) -> Result<Self> {
-        let (view, table) = (source.view.clone(), source.table.clone());
-        Ok(match access {
-            Access::Nothing => Self::Points(view, table, Vec::new().into_iter()),
-            Access::Rows(from, to) => Self::Rows(view.rows(table.incarnation, from, to, backward)?),
-            Access::Points(mut rows) => {
-                if backward {
-                    rows.reverse();
-                }
-                Self::Points(view, table, rows.into_iter())
-            }
-            Access::Keys { index, mut ranges, .. } => {
-                // They are taken from the end.
-                if !backward {
-                    ranges.reverse();
-                }
-                Self::Keys { view, table, index, ranges, backward, keys: None }
-            }
-        })
-    }
-}
-
-impl Iterator for Walk {
-    type Item = Result<Row>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match self {
-            Self::Rows(rows) => rows.next(),
-            Self::Points(view, table, rows) => rows.find_map(|row| view.row(table.incarnation, row).transpose()),
-            Self::Keys { view, table, index, ranges, backward, keys } => loop {
-                let Some(entries) = keys else {
-                    match view.keys(*index, &ranges.pop()?, *backward) {
-                        Ok(entries) => *keys = Some(entries),
-                        Err(e) => return Some(Err(e)),
-                    }
-                    continue;
-                };
-                match entries.next() {
-                    Some(Ok((_, row))) => {
-                        let found = view.row(table.incarnation, row);
-                        return Some(found.and_then(|found| found.ok_or_else(|| dangling(&table.name, row))));
-                    }
-                    Some(Err(e)) => return Some(Err(e)),
-                    None => *keys = None,
-                }
-            },
-        }
-    }
-}
-
-fn dangling(table: &str, row: RowId) -> Error {
-    Error::damaged(format!("an index of table {table} names row {}, which is not there", row.0))
-}
-
-/// Rows as batches of the wanted columns.
-struct BatchReader {
-    source: Source,
-    schema: SchemaRef,
-    walk: Walk,
-    left: Option<usize>,
-}
-
-impl Iterator for BatchReader {
-    type Item = Result<RecordBatch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let rows = self.left.map_or(BATCH_ROWS, |left| left.min(BATCH_ROWS));
-        if rows == 0 {
-            return None;
-        }
-        match self.read(rows) {
-            Ok(batch) if batch.num_rows() == 0 => None,
-            Ok(batch) => {
-                self.left = self.left.map(|left| left - batch.num_rows());
-                Some(Ok(batch))
-            }
-            Err(e) => {
-                self.left = Some(0);
-                Some(Err(e))
-            }
-        }
-    }
-}
-
-impl BatchReader {
-    fn read(&mut self, limit: usize) -> Result<RecordBatch> {
-        let Source { table, types, view, columns, .. } = &self.source;
-        let mut builders = Builders::new(types, columns, limit.min(1024))?;
-        let mut rows = 0;
-        for row in self.walk.by_ref().take(limit) {
-            builders.append(view, table, types, &row?)?;
-            rows += 1;
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        RecordBatch::try_new_with_options(self.schema.clone(), builders.finish(columns)?, &options)
-            .map_err(|e| Error::internal(format!("could not make a batch of rows: {e}")))
-    }
-}
-
-/// One builder for each column of the table that is wanted.
-struct Builders {
-    columns: Vec<Option<ColumnBuilder>>,
-    row_ids: Option<UInt64Builder>,
-    last: usize,
-}
-
-impl Builders {
-    fn new(types: &[Type], wanted: &[usize], rows: usize) -> Result<Self> {
-        let build = |(at, ty): (usize, &Type)| wanted.contains(&at).then(|| ColumnBuilder::new(ty, rows)).transpose();
-        let columns = types.iter().enumerate().map(build).collect::<Result<Vec<_>>>()?;
-        let last = columns.iter().rposition(Option::is_some).map_or(0, |at| at + 1);
-        let row_ids = wanted.contains(&types.len()).then(UInt64Builder::new);
-        Ok(Self { columns, row_ids, last })
-    }
-
-    fn append(&mut self, view: &View, table: &Table, types: &[Type], row: &Row) -> Result<()> {
-        if let Some(ids) = &mut self.row_ids {
-            ids.append_value(row.id.0);
-        }
-        let mut cells = Cells::new(types, &row.bytes, row.lsn)?;
-        for (column, (builder, ty)) in self.columns.iter_mut().zip(types).take(self.last).enumerate() {
-            let cell = cells.take()?;
-            let Some(builder) = builder else { continue };
-            match cell {
-                Cell::Null => builder.append_null(),
-                Cell::Inline(bytes, _) => append_bytes(builder, ty, bytes)?,
-                Cell::Large(..) => {
-                    append_bytes(builder, ty, &view.large(table.incarnation, row.id, column as u16)?)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(mut self, wanted: &[usize]) -> Result<Vec<ArrayRef>> {
-        let mut built: Vec<Option<ArrayRef>> = Vec::with_capacity(self.columns.len() + 1);
-        for builder in self.columns {
-            built.push(builder.map(ColumnBuilder::finish).transpose()?);
-        }
-        built.push(self.row_ids.as_mut().map(|ids| Arc::new(ids.finish()) as ArrayRef));
-        let missing = || Error::internal("a column was not read");
-        wanted.iter().map(|&at| built.get(at).cloned().flatten().ok_or_else(missing)).collect()
-    }
-}
-
-/// Appends the bytes of a value, without making a [`nodedb_base::Value`] where the type allows.
-fn append_bytes(builder: &mut ColumnBuilder, ty: &Type, bytes: &[u8]) -> Result<()> {
-    let damaged = || Error::damaged(format!("damaged row: a value is no {ty}"));
-    match ty {
-        Type::Int2 => builder.append_i16(i16::from_le_bytes(bytes.try_into().map_err(|_| damaged())?)),
-        Type::Int4 | Type::Date => builder.append_i32(i32::from_le_bytes(bytes.try_into().map_err(|_| damaged())?)),
-        Type::Int8 | Type::Time | Type::Timestamp | Type::Timestamptz => {
-            builder.append_i64(i64::from_le_bytes(bytes.try_into().map_err(|_| damaged())?))
-        }
-        Type::Float4 => builder.append_f32(f32::from_le_bytes(bytes.try_into().map_err(|_| damaged())?)),
-        Type::Float8 => builder.append_f64(f64::from_le_bytes(bytes.try_into().map_err(|_| damaged())?)),
-        Type::Text | Type::Varchar(_) | Type::Jsonb => {
-            builder.append_str(std::str::from_utf8(bytes).map_err(|_| damaged())?)
-        }
-        Type::Bytea => builder.append_bytes(bytes),
-        Type::Vector(_) => builder.append_vector_le(bytes),
-        _ => builder.append(&nodedb_store::row::value(ty, bytes)?),
     }
 }

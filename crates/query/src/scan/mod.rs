@@ -1,27 +1,33 @@
 //! Tables as DataFusion sees them: a provider that turns filters, projection, order and limit into the
-//! cheapest way through the keys ([`access`]), and the operator that walks it ([`exec`]).
+//! cheapest way through the keys ([`access`]), and the operator ([`exec`]) that walks it ([`rows`]).
 //!
 //! Filters are pushed down as *inexact*: whatever a key range has excluded, the filter itself stays on top.
 
 pub mod access;
+pub mod bounds;
 mod exec;
-mod order;
+pub mod order;
+mod rows;
 
-pub use exec::ScanExec;
+pub use bounds::IndexedExpr;
+pub use exec::{ScanExec, describe};
 pub use order::OrderByKey;
+pub use rows::{BatchReader, Source};
 
+use crate::engine::Engine;
 use crate::error::to_datafusion;
 use crate::types::arrow::field;
 use access::Access;
+use bounds::Bounds;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result as DfResult;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use nodedb_base::Type;
+use nodedb_base::{Result, Type};
 use nodedb_store::View;
-use nodedb_store::catalog::Table;
+use nodedb_store::catalog::{IndexSource, Table};
 use std::sync::Arc;
 
 /// The name of the column that carries the row id, for statements that change rows. No SQL identifier is it.
@@ -30,23 +36,29 @@ pub const ROW_ID: &str = "\u{0}row";
 /// A table at a snapshot.
 #[derive(Debug)]
 pub struct TableScan {
-    table: Arc<Table>,
-    types: Arc<[Type]>,
-    view: View,
+    source: Source,
+    expressions: Arc<[IndexedExpr]>,
     schema: SchemaRef,
-    /// Whether the statement wants few rows, so that an order that a key has is worth more than a fast scan.
-    limited: bool,
 }
 
 impl TableScan {
-    /// `table` as `view` sees it; `with_row_id` adds [`ROW_ID`] behind its columns.
-    pub fn new(table: Arc<Table>, view: View, with_row_id: bool, limited: bool) -> Self {
+    /// `table` as `view` sees it; `with_row_id` adds [`ROW_ID`] behind its columns. `limited` says that the statement
+    /// wants few rows, so that an order that a key has is worth more than a fast scan.
+    ///
+    /// # Errors
+    /// `Damaged` if an expression of the catalogue cannot be compiled.
+    pub fn new(engine: &Engine, table: Arc<Table>, view: View, with_row_id: bool, limited: bool) -> Result<Self> {
         let mut fields = table_fields(&table);
         if with_row_id {
             fields.push(Field::new(ROW_ID, DataType::UInt64, false));
         }
-        let types = table.types().into();
-        Self { table, types, view, schema: Arc::new(Schema::new(fields)), limited }
+        let mut parts = table.indexes.iter().flat_map(|index| &index.columns);
+        let has_expressions = parts.any(|part| matches!(part.source, IndexSource::Expression(_)));
+        let expressions =
+            if has_expressions { engine.rules(&table)?.indexed_expressions().clone() } else { Arc::default() };
+        let (types, columns): (Arc<[Type]>, _) = (table.types().into(), (0..fields.len()).collect());
+        let source = Source { table, types, view, columns, limited };
+        Ok(Self { source, expressions, schema: Arc::new(Schema::new(fields)) })
     }
 }
 
@@ -76,23 +88,16 @@ impl TableProvider for TableScan {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let columns = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
-        let schema = Arc::new(self.schema.project(&columns)?);
-        let access = Access::choose(&self.table, &self.view, filters).map_err(to_datafusion)?;
+        let mut source = self.source.clone();
+        if let Some(projection) = projection {
+            source.columns = projection.as_slice().into();
+        }
+        let schema = Arc::new(self.schema.project(&source.columns)?);
+        let bounds = Bounds::of_filters(&source.table, &self.expressions, filters);
+        let access = Access::choose(&source.table, &source.view, &bounds).map_err(to_datafusion)?;
         // With a filter on top, the first rows of the scan need not be the rows that are wanted.
         let fetch = if filters.is_empty() { limit } else { None };
-        let scan = ScanExec::new(
-            exec::Source {
-                table: self.table.clone(),
-                types: self.types.clone(),
-                view: self.view.clone(),
-                columns: columns.into(),
-                limited: self.limited,
-            },
-            schema,
-            access,
-            fetch,
-        );
+        let scan = ScanExec::new(source, schema, access, fetch);
         let threads = if fetch.is_none() { session.config().target_partitions() } else { 1 };
         Ok(Arc::new(scan.split(threads).map_err(to_datafusion)?))
     }
