@@ -30,6 +30,12 @@ struct Arguments {
     /// Seconds that each kind of commit or read goes on.
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
+    /// What is measured after the load, where it is not all.
+    #[arg(long, value_delimiter = ',', default_value = "commits,points,ranges,scans")]
+    only: Vec<String>,
+    /// One side alone, to look at it with other tools.
+    #[arg(long)]
+    alone: bool,
 }
 
 fn main() -> Result<()> {
@@ -38,7 +44,9 @@ fn main() -> Result<()> {
     for run in 0..arguments.runs {
         eprintln!("run {} of {}", run + 1, arguments.runs);
         turn::<Ours>(&arguments, Side::Ours, &mut figures)?;
-        turn::<Sqlite>(&arguments, Side::Peer, &mut figures)?;
+        if !arguments.alone {
+            turn::<Sqlite>(&arguments, Side::Peer, &mut figures)?;
+        }
     }
     figures.print();
     Ok(())
@@ -51,11 +59,15 @@ fn turn<E: Engine>(arguments: &Arguments, side: Side, figures: &mut Figures) -> 
     let engine = E::open(&dir)?;
     let mut bench = Bench { engine: &engine, arguments, side, figures, next: arguments.rows };
     bench.load()?;
-    bench.commits(1)?;
-    bench.commits(16)?;
-    bench.points()?;
-    bench.ranges()?;
-    bench.scans()?;
+    for what in &arguments.only {
+        match what.as_str() {
+            "commits" => bench.commits(1).and_then(|()| bench.commits(16))?,
+            "points" => bench.points()?,
+            "ranges" => bench.ranges()?,
+            "scans" => bench.scans()?,
+            other => return wrong(format!("nothing is called {other}")),
+        }
+    }
     bench.size(&dir)?;
     engine.close()?;
     let (open, engine) = timed(|| {

@@ -84,7 +84,7 @@ impl Batch {
     /// The bytes of the batch.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut w = Writer::new();
+        let mut w = Writer::with_capacity(self.rows.iter().map(RowChange::roughly).sum());
         w.u8(BATCH_VERSION);
         w.varint(self.catalog.len() as u64);
         for change in &self.catalog {
@@ -121,6 +121,13 @@ impl Batch {
 }
 
 impl RowChange {
+    /// About how many bytes its encoding has.
+    fn roughly(&self) -> usize {
+        let keys = self.keys_gone.iter().chain(&self.keys_come).map(|entry| entry.key.len() + 8);
+        let large = self.large.iter().filter_map(|large| large.value.as_ref()).map(|value| value.len() + 8);
+        32 + self.new.len() + keys.chain(large).sum::<usize>()
+    }
+
     fn encode(&self, w: &mut Writer) {
         w.u8(match self.op {
             RowOp::Insert => 0,

@@ -13,6 +13,12 @@ impl Writer {
         Self(Vec::new())
     }
 
+    /// An empty buffer with room for so many bytes.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
     /// One byte.
     pub fn u8(&mut self, v: u8) {
         self.0.push(v);

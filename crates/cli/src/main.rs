@@ -17,6 +17,10 @@ use clap::{CommandFactory, FromArgMatches};
 use console::Failure;
 use std::process::ExitCode;
 
+/// Statements make and drop many small things on several threads, which is where it is good.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let matches = Args::command().get_matches();
     let args = match Args::from_arg_matches(&matches) {

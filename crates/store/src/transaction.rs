@@ -407,7 +407,7 @@ impl Transaction {
         if self.view.writes.is_empty() {
             return Ok((self.shared, None, snapshot));
         }
-        let mut batch = self.view.writes.batch(self.shared.options.write_set_bytes)?;
+        let mut batch = Arc::unwrap_or_clone(self.view.writes).into_batch(self.shared.options.write_set_bytes)?;
         let bounds = self.shared.row_ids.bounds(&batch);
         batch.catalog.extend(bounds);
         let reads = self.watch.zip(self.view.reads.as_ref()).map(|(watch, reads)| (reads.take_ranges(), watch));

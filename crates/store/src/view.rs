@@ -28,7 +28,7 @@ pub enum Stored {
     /// In the trees.
     Tree(kv::Bytes),
     /// In the transaction's own writes.
-    Own(Arc<[u8]>),
+    Own(Arc<Vec<u8>>),
 }
 
 impl Deref for Stored {

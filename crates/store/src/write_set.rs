@@ -27,8 +27,8 @@ pub struct WriteSet {
 #[derive(Clone, Debug)]
 pub struct RowWrite {
     existed: bool,
-    row: Option<Arc<[u8]>>,
-    large: BTreeMap<u16, Option<Arc<[u8]>>>,
+    row: Option<Arc<Vec<u8>>>,
+    large: BTreeMap<u16, Option<Arc<Vec<u8>>>>,
     old_keys: Vec<KeyEntry>,
     keys: Vec<KeyEntry>,
 }
@@ -60,13 +60,13 @@ pub struct OldRow {
 impl RowWrite {
     /// The row's bytes; `None` if it was deleted.
     #[must_use]
-    pub const fn row(&self) -> Option<&Arc<[u8]>> {
+    pub const fn row(&self) -> Option<&Arc<Vec<u8>>> {
         self.row.as_ref()
     }
 
     /// The out-of-line value of a column, where this transaction has written it.
     #[must_use]
-    pub fn large(&self, column: u16) -> Option<Option<&Arc<[u8]>>> {
+    pub fn large(&self, column: u16) -> Option<Option<&Arc<Vec<u8>>>> {
         self.large.get(&column).map(Option::as_ref)
     }
 }
@@ -161,11 +161,11 @@ impl WriteSet {
     ) {
         self.note(|| Undo::Row(place, before));
         self.bytes += 128 + new.row.len();
-        write.row = Some(new.row.into());
+        write.row = Some(Arc::new(new.row));
         write.keys = keys;
         for LargeValue { column, value } in new.large {
             self.bytes += value.as_ref().map_or(0, Vec::len);
-            write.large.insert(column, value.map(Into::into));
+            write.large.insert(column, value.map(Arc::new));
         }
         self.rows.insert(place, std::mem::replace(write, RowWrite::unwritten(false, Vec::new())));
     }
@@ -238,16 +238,17 @@ impl WriteSet {
     ///
     /// # Errors
     /// `Limit` (54000) if it is more than `limit` bytes.
-    pub fn batch(&self, limit: usize) -> Result<Batch> {
+    pub fn into_batch(mut self, limit: usize) -> Result<Batch> {
         if self.bytes > limit {
             return Err(too_large(limit));
         }
-        let catalog = self.catalog.iter().map(|(key, value)| CatalogChange { key: key.clone(), value: value.clone() });
-        let none = Vec::new();
-        let written =
-            self.rows.iter().map(|(place, write)| write.change(*place, self.indexed.get(place).unwrap_or(&none)));
-        let indexed = self.indexed.iter().filter(|(place, _)| !self.rows.contains_key(place));
-        let rows = written.chain(indexed.map(|(place, entries)| index_change(*place, entries.clone()))).collect();
+        let mut rows = Vec::with_capacity(self.rows.len());
+        for (place, write) in self.rows {
+            let added = self.indexed.remove(&place).unwrap_or_default();
+            rows.push(write.into_change(place, &added));
+        }
+        rows.extend(self.indexed.into_iter().map(|(place, entries)| index_change(place, entries)));
+        let catalog = self.catalog.into_iter().map(|(key, value)| CatalogChange { key, value });
         Ok(Batch { rows, catalog: catalog.collect() })
     }
 
@@ -286,29 +287,24 @@ impl RowWrite {
     }
 
     /// `added` are keys that came for the row as it was; its stored state does not have them.
-    fn change(&self, (incarnation, row): RowPlace, added: &[KeyEntry]) -> RowChange {
-        let stored: Vec<_> = self.old_keys.iter().filter(|entry| !added.contains(entry)).cloned().collect();
+    fn into_change(self, (incarnation, row): RowPlace, added: &[KeyEntry]) -> RowChange {
         let op = match (self.existed, self.row.is_some()) {
             (false, _) => RowOp::Insert,
             (true, true) => RowOp::Update,
             (true, false) => RowOp::Delete,
         };
-        let only_in = |a: &[KeyEntry], b: &[KeyEntry]| -> Vec<KeyEntry> {
-            a.iter().filter(|entry| !b.contains(entry)).cloned().collect()
-        };
-        RowChange {
-            incarnation,
-            row,
-            op,
-            new: self.row.as_deref().map(<[u8]>::to_vec).unwrap_or_default(),
-            large: self
-                .large
-                .iter()
-                .map(|(&column, value)| LargeValue { column, value: value.as_deref().map(<[u8]>::to_vec) })
-                .collect(),
-            keys_gone: only_in(&stored, &self.keys),
-            keys_come: only_in(&self.keys, &stored),
+        let mut stored = self.old_keys;
+        stored.retain(|entry| !added.contains(entry));
+        let (mut keys_come, mut keys_gone) = (self.keys, Vec::new());
+        if !stored.is_empty() {
+            keys_gone = stored.iter().filter(|entry| !keys_come.contains(entry)).cloned().collect();
+            keys_come.retain(|entry| !stored.contains(entry));
         }
+        // Whoever still reads the rows that the transaction has written shares them.
+        let bytes = |shared: Arc<Vec<u8>>| Arc::try_unwrap(shared).unwrap_or_else(|shared| shared.to_vec());
+        let large = self.large.into_iter().map(|(column, value)| LargeValue { column, value: value.map(bytes) });
+        let new = self.row.map(bytes).unwrap_or_default();
+        RowChange { incarnation, row, op, new, large: large.collect(), keys_gone, keys_come }
     }
 }
 
@@ -331,7 +327,7 @@ mod tests {
         let mut writes = WriteSet::default();
         writes.insert(PLACE, encoded(b"a"), vec![entry(b"k")]);
         writes.delete(PLACE, OldRow { keys: vec![entry(b"k")], large: vec![] });
-        assert!(writes.batch(usize::MAX).unwrap().is_empty());
+        assert!(writes.into_batch(usize::MAX).unwrap().is_empty());
     }
 
     #[test]
@@ -340,7 +336,7 @@ mod tests {
         let old = |key: &[u8]| OldRow { keys: vec![entry(key)], large: vec![] };
         writes.update(PLACE, old(b"a"), encoded(b"1"), vec![entry(b"b")]);
         writes.update(PLACE, old(b"b"), encoded(b"2"), vec![entry(b"a")]);
-        let batch = writes.batch(usize::MAX).unwrap();
+        let batch = writes.clone().into_batch(usize::MAX).unwrap();
         let [change] = batch.rows.as_slice() else { panic!("one row") };
         assert_eq!((change.op, change.new.as_slice()), (RowOp::Update, &b"2"[..]));
         assert!(change.keys_gone.is_empty() && change.keys_come.is_empty());
@@ -354,7 +350,7 @@ mod tests {
         writes.update(PLACE, OldRow { keys: vec![entry(b"k")], large: vec![] }, encoded(b"b"), vec![entry(b"l")]);
         writes.insert((Incarnation(1), RowId(2)), encoded(b"c"), vec![]);
         writes.roll_back(mark);
-        let batch = writes.batch(usize::MAX).unwrap();
+        let batch = writes.clone().into_batch(usize::MAX).unwrap();
         assert_eq!(batch.rows.len(), 1);
         assert_eq!(batch.rows[0].new, b"a");
         assert_eq!(writes.key(&keys::index(&entry(b"l"))), None);
@@ -365,6 +361,6 @@ mod tests {
     fn a_limit_is_a_limit() {
         let mut writes = WriteSet::default();
         writes.insert(PLACE, encoded(&[0; 100]), vec![]);
-        assert_eq!(writes.batch(50).unwrap_err().sqlstate().as_str(), "54000");
+        assert_eq!(writes.into_batch(50).unwrap_err().sqlstate().as_str(), "54000");
     }
 }

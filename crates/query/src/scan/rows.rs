@@ -83,7 +83,9 @@ impl Iterator for Walk {
         match self {
             Self::Rows(rows) => rows.next(),
             Self::Points(view, table, rows) => rows.find_map(|row| view.row(table.incarnation, row).transpose()),
-            Self::Unique(view, table, index, keys) => keys.find_map(|key| unique_row(view, table, *index, &key).transpose()),
+            Self::Unique(view, table, index, keys) => {
+                keys.find_map(|key| unique_row(view, table, *index, &key).transpose())
+            }
             Self::Keys { view, table, index, ranges, backward, keys } => loop {
                 let Some(entries) = keys else {
                     match view.keys(*index, &ranges.pop()?, *backward) {
@@ -136,17 +138,12 @@ impl Iterator for BatchReader {
         if rows == 0 {
             return None;
         }
-        match self.read(rows) {
-            Ok(batch) if batch.num_rows() == 0 => None,
-            Ok(batch) => {
-                self.left = self.left.map(|left| left - batch.num_rows());
-                Some(Ok(batch))
-            }
-            Err(e) => {
-                self.left = Some(0);
-                Some(Err(e))
-            }
-        }
+        let batch = self.walk.next()?.and_then(|first| self.read(first, rows));
+        self.left = match (&batch, self.left) {
+            (Ok(batch), left) => left.map(|left| left - batch.num_rows()),
+            (Err(_), _) => Some(0),
+        };
+        Some(batch)
     }
 }
 
@@ -162,15 +159,22 @@ impl BatchReader {
         backward: bool,
         fetch: Option<usize>,
     ) -> Result<Self> {
+        let room = match &access {
+            Access::Points(rows) => rows.len(),
+            Access::Keys { ranges, unique: true, .. } => ranges.len(),
+            _ => FIRST_ROOM,
+        };
         let walk = Walk::new(&source, access, backward)?;
-        Ok(Self { source, schema, walk, left: fetch, room: FIRST_ROOM })
+        Ok(Self { source, schema, walk, left: fetch, room: room.min(FIRST_ROOM) })
     }
 
-    fn read(&mut self, limit: usize) -> Result<RecordBatch> {
+    /// A batch of `first` and what follows it, in all `limit` rows at most.
+    fn read(&mut self, first: Row, limit: usize) -> Result<RecordBatch> {
         let Source { table, types, view, columns, .. } = &self.source;
         let mut builders = Builders::new(types, columns, limit.min(self.room))?;
-        let mut rows = 0;
-        for row in self.walk.by_ref().take(limit) {
+        builders.append(view, table, types, &first)?;
+        let mut rows = 1;
+        for row in self.walk.by_ref().take(limit - 1) {
             builders.append(view, table, types, &row?)?;
             rows += 1;
         }

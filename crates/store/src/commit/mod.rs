@@ -468,6 +468,8 @@ pub fn apply(trees: &Trees, lsn: Lsn, batch: &Batch) -> Result<()> {
             writes.push((Tree::Large, key.to_vec(), large.value.clone()));
         }
     }
+    // Neighbours are cheap to put one after the other. What goes stays before what comes under the same key.
+    writes.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
     let rows: Vec<_> = batch.rows.iter().map(|change| keys::row(change.incarnation, change.row)).collect();
     let rows = batch.rows.iter().zip(&rows).filter(|(change, _)| change.op != RowOp::Index).map(|(change, key)| {
         let value = (change.op != RowOp::Delete).then_some(change.new.as_slice());
