@@ -158,7 +158,7 @@ pub const RUNS: &[Run] = &[
     Run {
         name: "fuzz-row",
         about: "ten minutes of hostile row bytes",
-        steps: &["RUSTC_BOOTSTRAP=1 cargo fuzz run row -- -max_total_time=600"],
+        steps: &["RUSTC_BOOTSTRAP=1 cargo fuzz run --no-default-features row -- -max_total_time=600"],
         covers: STORE_FUZZ,
         keep: Keep::StartingWith("Done "),
         passes: Passes::OnSuccess,
@@ -166,7 +166,7 @@ pub const RUNS: &[Run] = &[
     Run {
         name: "fuzz-key",
         about: "ten minutes of hostile key bytes",
-        steps: &["RUSTC_BOOTSTRAP=1 cargo fuzz run key -- -max_total_time=600"],
+        steps: &["RUSTC_BOOTSTRAP=1 cargo fuzz run --no-default-features key -- -max_total_time=600"],
         covers: STORE_FUZZ,
         keep: Keep::StartingWith("Done "),
         passes: Passes::OnSuccess,
@@ -174,7 +174,7 @@ pub const RUNS: &[Run] = &[
     Run {
         name: "fuzz-log",
         about: "ten minutes of hostile log segments",
-        steps: &["RUSTC_BOOTSTRAP=1 cargo fuzz run log -- -max_total_time=600"],
+        steps: &["RUSTC_BOOTSTRAP=1 cargo fuzz run --no-default-features log -- -max_total_time=600"],
         covers: STORE_FUZZ,
         keep: Keep::StartingWith("Done "),
         passes: Passes::OnSuccess,

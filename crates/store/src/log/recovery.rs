@@ -120,7 +120,8 @@ fn rewrite(file: &dyn File, range: std::ops::Range<u64>) -> io::Result<()> {
     })
 }
 
-fn erase(file: &dyn File, range: std::ops::Range<u64>) -> io::Result<()> {
+/// Writes zeros.
+pub(super) fn erase(file: &dyn File, range: std::ops::Range<u64>) -> io::Result<()> {
     pieces(range, |at, n| file.write_all_at(ZEROS.get(..n).unwrap_or_default(), at))
 }
 

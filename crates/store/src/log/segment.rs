@@ -94,11 +94,13 @@ impl Header {
 /// Makes a segment, durably. Nothing names it yet.
 pub(super) fn create(files: &dyn Files, dir: &Path, header: &Header) -> Result<(Segment, Arc<dyn File>)> {
     let path = segment_path(dir, header.number);
-    let (page, salt) = header.encode();
+    let (mut head, salt) = header.encode();
+    // The witness slots are filled from the start, as the rest is before it is used.
+    head.resize(DATA as usize, 0);
     let make = || {
         let file = files.open(&path, OpenMode::Replace)?;
         file.allocate(header.length)?;
-        file.write_all_at(&page, 0)?;
+        file.write_all_at(&head, 0)?;
         file.sync()?;
         files.sync_dir(dir)?;
         Ok(file)

@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 /// How much of the buffer is kept between groups.
 const KEEP_BUFFER: usize = 1 << 20;
+/// How far ahead of the records a segment is filled with zeros, in bytes.
+const FILL: u64 = 1 << 20;
 
 /// The commit log in files. One writer; [`FileLog::reader`] gives readers.
 pub struct FileLog {
@@ -33,6 +35,8 @@ struct Current {
     salt: u64,
     /// Behind the last record.
     offset: u64,
+    /// Up to here zeros were written and synced.
+    filled: u64,
     /// The last record, and its sum.
     last: Lsn,
     previous: u64,
@@ -93,6 +97,8 @@ impl FileLog {
         let last = segments.last().ok_or_else(|| Error::internal("a log without segments"))?;
         let current = Current {
             offset: tail.offset,
+            // Behind the seal, which is not to be touched.
+            filled: (tail.offset + HEAD as u64).next_multiple_of(PAGE),
             slot: tail.slot,
             witnessed: Lsn::ZERO,
             ..Current::start(last, file, tail.last, tail.previous)
@@ -258,6 +264,26 @@ impl FileLog {
         Ok(())
     }
 
+    /// Fills the segment with zeros up to `end` and beyond, so that the sync of a group has nothing to do but write its
+    /// bytes. `docs/decisions/0005-log-segments-are-filled-ahead.md` says what else it would have to do.
+    fn fill(&mut self, end: u64) -> Result<()> {
+        let Current { ref file, filled, length, .. } = self.current;
+        if end <= filled {
+            return Ok(());
+        }
+        let until = end.max(filled + FILL).min(length);
+        match recovery::erase(&**file, filled..until).and_then(|()| file.sync()) {
+            Ok(()) => self.current.filled = until,
+            // Nothing was written into the log yet, so a full disk may be tried again.
+            Err(e) if e.kind() == std::io::ErrorKind::StorageFull => {
+                let path = directory::segment_path(&self.reader.dir, self.current.number);
+                return Err(Error::io(format_args!("fill {}", path.display()), &e));
+            }
+            Err(e) => return Err(self.poison("fill", &e)),
+        }
+        Ok(())
+    }
+
     /// A group is durable: readers may see it.
     fn appended(&mut self, records: u64, bytes: u64, previous: u64) -> Lsn {
         let current = &mut self.current;
@@ -306,6 +332,7 @@ impl CommitLog for FileLog {
         if self.current.offset + bytes + HEAD as u64 > self.current.length {
             self.roll(bytes)?;
         }
+        self.fill(self.current.offset + bytes + HEAD as u64)?;
         let previous = self.encode(time, group);
         let Current { file, offset, .. } = &self.current;
         if let Err(e) = file.write_all_at(&self.buffer, *offset) {
@@ -323,7 +350,8 @@ impl Current {
     /// An empty segment, which follows the record `last`.
     fn start(segment: &Segment, file: Arc<dyn File>, last: Lsn, previous: u64) -> Self {
         let Segment { number, length, salt, .. } = *segment;
-        Self { file, number, length, salt, offset: DATA, last, previous, witnessed: last, slot: 0 }
+        let (offset, filled) = (DATA, DATA);
+        Self { file, number, length, salt, offset, filled, last, previous, witnessed: last, slot: 0 }
     }
 }
 
