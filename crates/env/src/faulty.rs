@@ -13,7 +13,7 @@ use crate::memory::Locks;
 use crate::random::mix;
 use crate::{File, Files, Lock, MemoryFiles, OpenMode};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::panic::RefUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,8 @@ use std::sync::Arc;
 
 /// What a disk writes whole or not at all.
 const SECTOR: usize = 512;
+/// What a file system gives out.
+const PAGE: u64 = 4096;
 
 /// What goes wrong, and when.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +36,9 @@ pub struct Faults {
     pub fail_read: Option<Fault>,
     /// Syncs return without doing anything.
     pub lying_syncs: bool,
+    /// A sync in whose middle the power goes reports success, and yet only such bytes arrive whose pages were synced
+    /// before: the list of the file's blocks does not. A file system that is being shut down can do that.
+    pub late_blocks: bool,
     /// Which part of a torn call happens.
     pub seed: u64,
 }
@@ -78,7 +83,7 @@ impl FaultyFiles {
         let mut names = BTreeMap::new();
         for (path, content) in &contents.files {
             names.insert(path.clone(), disk.inodes.len());
-            disk.inodes.push(Inode { live: content.clone(), durable: content.clone(), pending: Vec::new() });
+            disk.inodes.push(Inode { live: content.clone(), durable: content.clone(), ..Inode::default() });
         }
         disk.durable.clone_from(&names);
         disk.tree = contents.with_files(names);
@@ -158,6 +163,8 @@ struct Inode {
     durable: Content,
     /// Changes of bytes that are on their way.
     pending: Vec<Change>,
+    /// Pages that were synced, so that their blocks are known.
+    pages: BTreeSet<u64>,
 }
 
 enum Change {
@@ -204,8 +211,23 @@ impl Inode {
     fn sync(&mut self) {
         for change in self.pending.drain(..) {
             match change {
-                Change::Write(offset, bytes) => _ = self.durable.write(&bytes, offset),
+                Change::Write(offset, bytes) => {
+                    self.pages.extend(offset / PAGE..(offset + bytes.len() as u64).div_ceil(PAGE));
+                    _ = self.durable.write(&bytes, offset);
+                }
                 Change::Len(len) => self.durable.set_len(len),
+            }
+        }
+    }
+
+    /// Only what lies in known blocks arrives.
+    fn sync_known_pages(&mut self) {
+        for change in self.pending.drain(..) {
+            let Change::Write(offset, bytes) = change else { continue };
+            for (place, piece) in sectors(offset, &bytes) {
+                if self.pages.contains(&(place / PAGE)) {
+                    _ = self.durable.write(piece, place);
+                }
             }
         }
     }
@@ -312,8 +334,13 @@ impl Disk {
     fn sync(&mut self, id: usize) -> io::Result<()> {
         let verdict = self.begin()?;
         let (lies, frozen, seed) = (self.faults.lying_syncs, self.frozen, self.chance(u64::MAX));
+        let late_blocks = self.faults.late_blocks;
         let inode = self.inode(id)?;
         match &verdict {
+            Err(_) if frozen && late_blocks => {
+                inode.sync_known_pages();
+                return Ok(());
+            }
             Ok(()) if lies => {}
             Ok(()) => inode.sync(),
             Err(_) if frozen => {}

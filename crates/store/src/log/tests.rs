@@ -138,15 +138,15 @@ fn go_on(files: &MemoryFiles, mut log: FileLog) -> Result<()> {
 }
 
 /// Runs the script once for each call, and lets the power go there.
-fn cut_power_everywhere(script: &Script, lying_syncs: bool, step: usize) -> Result<(), String> {
+fn cut_power_everywhere(script: &Script, faults: &Faults, step: usize) -> Result<(), String> {
     let whole = FaultyFiles::new();
     run(&whole, script, &mut Progress::default()).map_err(|e| e.to_string())?;
     for at in (1..=whole.calls() + 1).step_by(step) {
         let files = FaultyFiles::new();
-        files.set_faults(Faults { freeze_at: Some(at), seed: at, lying_syncs, ..Faults::default() });
+        files.set_faults(Faults { freeze_at: Some(at), seed: at, ..faults.clone() });
         let mut progress = Progress::default();
         let done = run(&files, script, &mut progress);
-        assert_eq!(done.is_err(), at <= whole.calls());
+        assert!(done.is_err() == (at <= whole.calls()) || faults.late_blocks);
         verify(&files.image(), script, progress).map_err(|e| format!("killed at call {at}: {e}"))?;
         for seed in 0..3 {
             let image = files.power_cut(seed);
@@ -182,17 +182,24 @@ fn usual_script() -> Vec<Vec<usize>> {
 
 #[test]
 fn a_power_cut_at_any_call_keeps_what_was_acknowledged() {
-    cut_power_everywhere(&usual_script(), false, 1).unwrap();
+    cut_power_everywhere(&usual_script(), &Faults::default(), 1).unwrap();
 }
 
 #[test]
 fn a_power_cut_keeps_a_first_group_that_is_too_long_for_the_first_segment() {
-    cut_power_everywhere(&[vec![9000], vec![9000, 1], vec![2]], false, 1).unwrap();
+    cut_power_everywhere(&[vec![9000], vec![9000, 1], vec![2]], &Faults::default(), 1).unwrap();
+}
+
+#[test]
+fn a_power_cut_in_a_sync_finds_no_record_in_blocks_that_are_not_known_yet() {
+    let late = Faults { late_blocks: true, ..Faults::default() };
+    cut_power_everywhere(&usual_script(), &late, 1).unwrap();
 }
 
 #[test]
 fn the_power_cut_test_can_fail() {
-    let failure = cut_power_everywhere(&usual_script(), true, 1).unwrap_err();
+    let lying = Faults { lying_syncs: true, ..Faults::default() };
+    let failure = cut_power_everywhere(&usual_script(), &lying, 1).unwrap_err();
     assert!(failure.contains("cut at call") || failure.contains("cut again"), "{failure}");
 }
 
@@ -200,7 +207,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn any_groups_survive_power_cuts(script in prop::collection::vec(prop::collection::vec(0_usize..2500, 1..6), 1..25)) {
-        cut_power_everywhere(&script, false, 5).map_err(TestCaseError::fail)?;
+        cut_power_everywhere(&script, &Faults::default(), 5).map_err(TestCaseError::fail)?;
     }
 }
 
