@@ -302,9 +302,8 @@ impl Committer {
         if self.trees.wants_flush() {
             self.ask_for_flush();
         }
-        for (lsn, waiting) in accepted {
-            waiting.ticket.done(outcome.clone().map(|()| lsn));
-        }
+        let answers = accepted.iter().map(|(lsn, waiting)| (waiting.ticket.clone(), outcome.clone().map(|()| *lsn)));
+        ticket::answer(answers.collect());
     }
 
     /// Back-pressure: memtables beyond twice their budget wait until they are flushed.
