@@ -302,8 +302,9 @@ impl Committer {
         if self.trees.wants_flush() {
             self.ask_for_flush();
         }
-        let answers = accepted.iter().map(|(lsn, waiting)| (waiting.ticket.clone(), outcome.clone().map(|()| *lsn)));
-        ticket::answer(answers.collect());
+        for (lsn, waiting) in accepted {
+            waiting.ticket.done(outcome.clone().map(|()| lsn));
+        }
     }
 
     /// Back-pressure: memtables beyond twice their budget wait until they are flushed.
