@@ -11,9 +11,7 @@ pub mod process;
 pub mod rows;
 pub mod sqlite;
 
-/// The allocator of the `nodedb` program.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use nodedb_allocator as _;
 
 /// `Result` of programs that end with what went wrong.
 pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;

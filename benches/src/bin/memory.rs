@@ -1,4 +1,4 @@
-//! The highest resident memory of a load, a scan, a sort and a join, each in a process of its own that was told how
+//! The highest resident memory of a load, a scan and a sort, each in a process of its own that was told how
 //! much it may have.
 
 #![forbid(unsafe_code)]
@@ -38,7 +38,6 @@ enum Task {
     Load,
     Scan,
     Sort,
-    Join,
     Insert,
 }
 
@@ -49,7 +48,7 @@ fn main() -> Result<()> {
     }
     std::fs::create_dir_all(&arguments.work)?;
     let mut figures = Figures::default();
-    for task in [Task::Load, Task::Scan, Task::Sort, Task::Join, Task::Insert] {
+    for task in [Task::Load, Task::Scan, Task::Sort, Task::Insert] {
         measure(task, &arguments, &mut figures)?;
     }
     figures.print();
@@ -77,7 +76,6 @@ fn alone(task: Task, arguments: &Arguments) -> Result<()> {
         Task::Load => load(&ours, arguments.rows),
         Task::Scan => read(&ours, "SELECT * FROM m", arguments.rows),
         Task::Sort => read(&ours, "SELECT * FROM m ORDER BY body, id", arguments.rows),
-        Task::Join => read(&ours, "SELECT x.id, y.body FROM m x JOIN m y ON x.other = y.id", arguments.rows),
         Task::Insert => insert(&ours, arguments.rows),
     })?;
     ours.close()?;

@@ -15,11 +15,8 @@ mod transfer;
 use args::{Args, Command};
 use clap::{CommandFactory, FromArgMatches};
 use console::Failure;
+use nodedb_allocator as _;
 use std::process::ExitCode;
-
-/// Statements make and drop many small things on several threads, which is where it is good.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let matches = Args::command().get_matches();

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Settings of a database. They are data; what the database runs on comes in through `Env`.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Memory for everything, in bytes. It is shared out: a quarter to the block cache, three tenths to queries
+    /// Memory for everything, in bytes. It is shared out: a quarter to the block cache, a quarter to queries
     /// (which spill to disk beyond), a tenth to the writes of one transaction, at most 24 MiB to memtables; the
     /// rest is left to what cannot be counted.
     pub memory: u64,
@@ -61,7 +61,7 @@ impl Options {
     pub(crate) fn engine(&self, spill_dir: Option<PathBuf>) -> EngineOptions {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         EngineOptions {
-            memory_bytes: usize::try_from(self.memory * 3 / 10).unwrap_or(usize::MAX),
+            memory_bytes: usize::try_from(self.memory / 4).unwrap_or(usize::MAX),
             spill_dir,
             threads: self.threads.unwrap_or_else(cores),
         }

@@ -3,11 +3,11 @@
 use crate::casts::PgCasts;
 use crate::error::from_datafusion;
 use crate::functions::{self, Surroundings};
+use crate::memory::QueryMemory;
 use crate::rules::RowRules;
 use crate::scan::OrderByKey;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::optimizer::{Analyzer, AnalyzerRule};
@@ -46,7 +46,7 @@ impl Engine {
             None => DiskManagerMode::Disabled,
         };
         let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_bytes)))
+            .with_memory_pool(Arc::new(QueryMemory::new(options.memory_bytes)))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(disk))
             .build_arc()
             .map_err(from_datafusion)?;

@@ -17,6 +17,7 @@ mod error;
 mod explain;
 pub mod front;
 mod functions;
+mod memory;
 mod outcome;
 mod parse;
 mod planner;

@@ -124,7 +124,7 @@ impl Snapshots {
         let mut state = self.state.lock();
         state.published = lsn;
         match state.marks.back_mut() {
-            Some(last) if time - last.time < MARK_MICROS => last.lsn = lsn,
+            Some(last) if time.saturating_sub(last.time) < MARK_MICROS => last.lsn = lsn,
             _ => state.marks.push_back(Mark { time, lsn }),
         }
     }
@@ -215,6 +215,16 @@ mod tests {
         assert_eq!(all.lsn_at(9_999).unwrap(), Lsn::ZERO);
         assert_eq!(all.lsn_at(19_999).unwrap(), Lsn(1));
         assert_eq!(all.lsn_at(i64::MAX).unwrap(), Lsn(2));
+    }
+
+    /// A forged log may say any time.
+    #[test]
+    fn times_may_be_as_far_apart_as_numbers_go() {
+        let all = Arc::new(Snapshots::new(Lsn::ZERO, Lsn::ZERO, []));
+        all.publish(Lsn(1), i64::MIN);
+        all.publish(Lsn(2), i64::MAX);
+        assert_eq!(all.lsn_at(0).unwrap(), Lsn(1));
+        assert_eq!(all.plan(i64::MIN, Duration::MAX).0, Lsn(1));
     }
 
     #[test]

@@ -459,7 +459,7 @@ impl Shared {
 /// Keeps marks a millisecond apart.
 fn note_mark(marks: &mut Vec<Mark>, mark: Mark) {
     match marks.last_mut() {
-        Some(last) if mark.time - last.time < 1_000 => last.lsn = mark.lsn,
+        Some(last) if mark.time.saturating_sub(last.time) < 1_000 => last.lsn = mark.lsn,
         _ => marks.push(mark),
     }
 }

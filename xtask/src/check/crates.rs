@@ -7,6 +7,7 @@ use std::path::Path;
 
 /// The house, from the ground up: a crate, its floor, and the crates that it may build on.
 const HOUSE: &[(&str, u8, &[&str])] = &[
+    ("nodedb-allocator", 0, &[]),
     ("nodedb-env", 0, &[]),
     ("nodedb-base", 1, &["nodedb-env"]),
     ("nodedb-vector", 1, &["nodedb-env"]),
@@ -23,6 +24,7 @@ const BELOW_DOORS: &[&str] =
     &["nodedb-env", "nodedb-base", "nodedb-vector", "nodedb-store", "nodedb-index", "nodedb-query", "nodedb"];
 
 const BELOW_CLI: &[&str] = &[
+    "nodedb-allocator",
     "nodedb-env",
     "nodedb-base",
     "nodedb-vector",
