@@ -1,0 +1,62 @@
+//! The innermost loops, for each kind of processor.
+//!
+//! The best ones that the processor can run are chosen once. All give the same answers: whole numbers exactly, floating
+//! point up to the order in which it is summed; `tests` holds each against its scalar twin, at all lengths and
+//! alignments. On one machine the choice is always the same, and so are the bits of all distances.
+
+mod scalar;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "instructions that the compiler does not choose by itself; proofs at each block")]
+mod x86;
+
+use std::sync::OnceLock;
+
+/// Loops over two vectors of the same length; where one is longer, its rest is left out.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernels {
+    /// What they are made for, for logs and benches.
+    pub name: &'static str,
+    /// `sum((a - b)^2)`
+    pub squares: fn(&[f32], &[f32]) -> f32,
+    /// `sum(a * b)`
+    pub product: fn(&[f32], &[f32]) -> f32,
+    /// `sum(|a - b|)`
+    pub sum: fn(&[f32], &[f32]) -> f32,
+    /// `max(|a - b|)`
+    pub largest: fn(&[f32], &[f32]) -> f32,
+    /// `sum(a * b)` of unsigned and signed bytes; up to 65,536 of them, or it may overflow.
+    pub code_product: fn(&[u8], &[i8]) -> i32,
+    /// Bits that differ.
+    pub differing: fn(&[u8], &[u8]) -> u32,
+    /// Bits that both have, and bits that at least one has.
+    pub shared: fn(&[u8], &[u8]) -> (u32, u32),
+}
+
+/// Asks the processor to bring bytes closer, where it can be asked.
+pub fn prefetch(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    x86::prefetch(bytes);
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = bytes;
+}
+
+/// The best that this processor can run.
+pub fn best() -> &'static Kernels {
+    static BEST: OnceLock<Kernels> = OnceLock::new();
+    BEST.get_or_init(|| all().pop().unwrap_or(scalar::KERNELS))
+}
+
+/// All that this processor can run, the best last.
+#[must_use]
+pub fn all() -> Vec<Kernels> {
+    #[cfg(target_arch = "x86_64")]
+    let more = x86::available();
+    #[cfg(not(target_arch = "x86_64"))]
+    let more = Vec::new();
+    let mut all = vec![scalar::KERNELS];
+    all.extend(more);
+    all
+}
+
+#[cfg(test)]
+mod tests;

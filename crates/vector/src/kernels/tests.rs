@@ -1,0 +1,80 @@
+//! Every kernel that this processor can run against its scalar twin: at all lengths up to some hundred, from odd addresses.
+
+use super::*;
+use proptest::prelude::*;
+
+/// The same numbers at an address that no vector load likes.
+fn shifted<T: Copy + Default>(values: &[T], by: usize) -> Vec<T> {
+    let mut all = vec![T::default(); by];
+    all.extend_from_slice(values);
+    all
+}
+
+fn close(found: f32, wanted: f64, scale: f64, what: &str) -> Result<(), TestCaseError> {
+    let error = (f64::from(found) - wanted).abs();
+    prop_assert!(error <= 1e-5 * scale + 1e-30, "{what}: {found} and not {wanted}");
+    Ok(())
+}
+
+fn check_floats(pairs: &[(f32, f32)], by: usize) -> Result<(), TestCaseError> {
+    let (a, b): (Vec<f32>, Vec<f32>) = pairs.iter().copied().unzip();
+    let exact = |f: fn(f64, f64) -> f64| pairs.iter().map(move |(a, b)| f(f64::from(*a), f64::from(*b)));
+    let (a, b) = (shifted(&a, by), shifted(&b, by / 2));
+    let (a, b) = (&a[by..], &b[by / 2..]);
+    let squares: f64 = exact(|a, b| (a - b) * (a - b)).sum();
+    let product: f64 = exact(|a, b| a * b).sum();
+    let size: f64 = exact(|a, b| (a * b).abs()).sum();
+    let sum: f64 = exact(|a, b| (a - b).abs()).sum();
+    let largest = exact(|a, b| (a - b).abs()).fold(0.0, f64::max);
+    for kernels in all() {
+        close((kernels.squares)(a, b), squares, squares, kernels.name)?;
+        close((kernels.product)(a, b), product, size, kernels.name)?;
+        close((kernels.sum)(a, b), sum, sum, kernels.name)?;
+        close((kernels.largest)(a, b), largest, largest, kernels.name)?;
+    }
+    Ok(())
+}
+
+fn check_bytes(pairs: &[(u8, u8)], by: usize) -> Result<(), TestCaseError> {
+    let (a, b): (Vec<u8>, Vec<u8>) = pairs.iter().copied().unzip();
+    let signed: Vec<i8> = b.iter().map(|b| b.cast_signed()).collect();
+    let (a, b, signed) = (shifted(&a, by), shifted(&b, by / 2), shifted(&signed, by / 2));
+    let (a, b, signed) = (&a[by..], &b[by / 2..], &signed[by / 2..]);
+    let twin = scalar::KERNELS;
+    for kernels in all() {
+        prop_assert_eq!((kernels.code_product)(a, signed), (twin.code_product)(a, signed), "{}", kernels.name);
+        prop_assert_eq!((kernels.differing)(a, b), (twin.differing)(a, b), "{}", kernels.name);
+        prop_assert_eq!((kernels.shared)(a, b), (twin.shared)(a, b), "{}", kernels.name);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn floats_are_as_the_twin_says(pairs in prop::collection::vec((-9.0_f32..9.0, -9.0_f32..9.0), 0..300), by in 0_usize..7) {
+        check_floats(&pairs, by)?;
+    }
+
+    #[test]
+    fn bytes_are_as_the_twin_says(pairs in prop::collection::vec(any::<(u8, u8)>(), 0..300), by in 0_usize..7) {
+        check_bytes(&pairs, by)?;
+    }
+}
+
+#[test]
+fn nothing_saturates() {
+    let (high, low, top) = (vec![255_u8; 4096], vec![-128_i8; 4096], vec![127_i8; 4096]);
+    for kernels in all() {
+        assert_eq!((kernels.code_product)(&high, &low), -255 * 128 * 4096, "{}", kernels.name);
+        assert_eq!((kernels.code_product)(&high, &top), 255 * 127 * 4096, "{}", kernels.name);
+    }
+}
+
+#[test]
+fn the_longer_one_is_cut() {
+    for kernels in all() {
+        assert_eq!((kernels.sum)(&[1.0; 40], &[0.0; 33]), 33.0, "{}", kernels.name);
+        assert_eq!((kernels.differing)(&[1; 3], &[0; 70]), 3, "{}", kernels.name);
+    }
+}

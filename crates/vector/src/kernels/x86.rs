@@ -1,0 +1,273 @@
+//! AVX2 with FMA, and AVX-512 with VNNI and VPOPCNTDQ.
+//!
+//! Each kernel is a safe function around an `unsafe` call of one with a `target_feature`; it comes into a table only
+//! where the processor has that feature ([`available`]), and the functions are private to this file.
+//! All loads are unaligned ones, of places that the slices' lengths vouch for; what is behind the last whole vector is
+//! loaded under a mask (AVX-512) or done by the portable twin (AVX2).
+
+use super::{Kernels, scalar};
+use std::arch::x86_64::*;
+
+/// What this processor can run, the best last.
+pub(super) fn available() -> Vec<Kernels> {
+    let mut found = Vec::new();
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        found.push(AVX2);
+    }
+    let has_512 = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+    if has_512 && is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512vpopcntdq") {
+        found.push(AVX512);
+    }
+    found
+}
+
+/// Asks for all lines of the cache that bytes lie in.
+pub(super) fn prefetch(bytes: &[u8]) {
+    for line in bytes.chunks(64) {
+        // SAFETY: a prefetch reads nothing and cannot fail; SSE is part of x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+}
+
+/// Makes a safe function of an unsafe one over two slices of which the longer is cut.
+macro_rules! safe {
+    ($name:ident($a:ty, $b:ty) -> $out:ty = $inner:path) => {
+        fn $name(a: &[$a], b: &[$b]) -> $out {
+            let n = a.len().min(b.len());
+            let (a, b) = (a.get(..n).unwrap_or_default(), b.get(..n).unwrap_or_default());
+            // SAFETY: the table that holds this function was made after the processor's features were asked for
+            // (`available`), and the two slices are of the same length.
+            unsafe { $inner(a, b) }
+        }
+    };
+}
+
+const AVX2: Kernels = {
+    safe!(squares(f32, f32) -> f32 = avx2::squares);
+    safe!(product(f32, f32) -> f32 = avx2::product);
+    safe!(sum(f32, f32) -> f32 = avx2::sum);
+    safe!(largest(f32, f32) -> f32 = avx2::largest);
+    safe!(code_product(u8, i8) -> i32 = avx2::code_product);
+    let (differing, shared) = (scalar::KERNELS.differing, scalar::KERNELS.shared);
+    Kernels { name: "avx2", squares, product, sum, largest, code_product, differing, shared }
+};
+
+const AVX512: Kernels = {
+    safe!(squares(f32, f32) -> f32 = avx512::squares);
+    safe!(product(f32, f32) -> f32 = avx512::product);
+    safe!(sum(f32, f32) -> f32 = avx512::sum);
+    safe!(largest(f32, f32) -> f32 = avx512::largest);
+    safe!(code_product(u8, i8) -> i32 = avx512::code_product);
+    safe!(differing(u8, u8) -> u32 = avx512::differing);
+    safe!(shared(u8, u8) -> (u32, u32) = avx512::shared);
+    Kernels { name: "avx512", squares, product, sum, largest, code_product, differing, shared }
+};
+
+mod avx2 {
+    use super::*;
+
+    /// Four sums of eight lanes each, so that the additions need not wait for each other.
+    macro_rules! floats {
+        ($name:ident, $twin:ident, |$sum:ident, $a:ident, $b:ident| $step:expr, $join:ident, $finish:expr) => {
+            #[target_feature(enable = "avx2,fma")]
+            pub(super) unsafe fn $name(a: &[f32], b: &[f32]) -> f32 {
+                let mut sums = [_mm256_setzero_ps(); 4];
+                let (wide_a, wide_b) = (a.chunks_exact(32), b.chunks_exact(32));
+                let (rest_a, rest_b) = (wide_a.remainder(), wide_b.remainder());
+                for (a, b) in wide_a.zip(wide_b) {
+                    for (i, $sum) in sums.iter_mut().enumerate() {
+                        // SAFETY: both chunks have 32 numbers, and `i` is below 4.
+                        let ($a, $b) =
+                            unsafe { (_mm256_loadu_ps(a.as_ptr().add(8 * i)), _mm256_loadu_ps(b.as_ptr().add(8 * i))) };
+                        *$sum = $step;
+                    }
+                }
+                let [s0, s1, s2, s3] = sums;
+                let joined = $join($join(s0, s1), $join(s2, s3));
+                let mut lanes = [0.0_f32; 8];
+                // SAFETY: `lanes` has room for eight numbers.
+                unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), joined) };
+                let rest = (scalar::KERNELS.$twin)(rest_a, rest_b);
+                lanes.into_iter().fold(rest, $finish)
+            }
+        };
+    }
+
+    floats!(
+        squares,
+        squares,
+        |sum, a, b| {
+            let d = _mm256_sub_ps(a, b);
+            _mm256_fmadd_ps(d, d, *sum)
+        },
+        _mm256_add_ps,
+        |x: f32, y: f32| x + y
+    );
+    floats!(product, product, |sum, a, b| _mm256_fmadd_ps(a, b, *sum), _mm256_add_ps, |x: f32, y: f32| x + y);
+    floats!(
+        sum,
+        sum,
+        |sum, a, b| {
+            let d = _mm256_andnot_ps(_mm256_set1_ps(-0.0), _mm256_sub_ps(a, b));
+            _mm256_add_ps(*sum, d)
+        },
+        _mm256_add_ps,
+        |x: f32, y: f32| x + y
+    );
+    floats!(
+        largest,
+        largest,
+        |sum, a, b| {
+            let d = _mm256_andnot_ps(_mm256_set1_ps(-0.0), _mm256_sub_ps(a, b));
+            _mm256_max_ps(*sum, d)
+        },
+        _mm256_max_ps,
+        f32::max
+    );
+
+    /// Bytes are widened to 16 bits, since the shorter way (`maddubs`) saturates.
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn code_product(a: &[u8], b: &[i8]) -> i32 {
+        let mut sums = [_mm256_setzero_si256(); 2];
+        let (wide_a, wide_b) = (a.chunks_exact(32), b.chunks_exact(32));
+        let (rest_a, rest_b) = (wide_a.remainder(), wide_b.remainder());
+        for (a, b) in wide_a.zip(wide_b) {
+            for (i, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: both chunks have 32 bytes, and `i` is below 2.
+                let (a, b) = unsafe {
+                    (_mm_loadu_si128(a.as_ptr().add(16 * i).cast()), _mm_loadu_si128(b.as_ptr().add(16 * i).cast()))
+                };
+                let products = _mm256_madd_epi16(_mm256_cvtepu8_epi16(a), _mm256_cvtepi8_epi16(b));
+                *sum = _mm256_add_epi32(*sum, products);
+            }
+        }
+        let [s0, s1] = sums;
+        let mut lanes = [0_i32; 8];
+        // SAFETY: `lanes` has room for eight numbers.
+        unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), _mm256_add_epi32(s0, s1)) };
+        lanes.into_iter().sum::<i32>() + (scalar::KERNELS.code_product)(rest_a, rest_b)
+    }
+}
+
+mod avx512 {
+    use super::*;
+
+    /// The mask of the last `n` lanes of 16, where `n` is below 16.
+    const fn mask16(n: usize) -> __mmask16 {
+        (1 << n) - 1
+    }
+
+    /// The mask of the last `n` lanes of 64, where `n` is below 64.
+    const fn mask64(n: usize) -> __mmask64 {
+        (1 << n) - 1
+    }
+
+    macro_rules! floats {
+        ($name:ident, |$sum:ident, $a:ident, $b:ident| $step:expr, $join:ident, $reduce:ident) => {
+            #[target_feature(enable = "avx512f")]
+            pub(super) unsafe fn $name(a: &[f32], b: &[f32]) -> f32 {
+                let mut sums = [_mm512_setzero_ps(); 4];
+                let (wide_a, wide_b) = (a.chunks_exact(64), b.chunks_exact(64));
+                let (rest_a, rest_b) = (wide_a.remainder().chunks(16), wide_b.remainder().chunks(16));
+                for (a, b) in wide_a.zip(wide_b) {
+                    for (i, $sum) in sums.iter_mut().enumerate() {
+                        // SAFETY: both chunks have 64 numbers, and `i` is below 4.
+                        let ($a, $b) = unsafe {
+                            (_mm512_loadu_ps(a.as_ptr().add(16 * i)), _mm512_loadu_ps(b.as_ptr().add(16 * i)))
+                        };
+                        *$sum = $step;
+                    }
+                }
+                for ((a, b), $sum) in rest_a.zip(rest_b).zip(&mut sums) {
+                    // SAFETY: only the lanes of the mask are read, which are as many as both chunks have numbers.
+                    let ($a, $b) = unsafe {
+                        let mask = if a.len() < 16 { mask16(a.len()) } else { !0 };
+                        (_mm512_maskz_loadu_ps(mask, a.as_ptr()), _mm512_maskz_loadu_ps(mask, b.as_ptr()))
+                    };
+                    *$sum = $step;
+                }
+                let [s0, s1, s2, s3] = sums;
+                $reduce($join($join(s0, s1), $join(s2, s3)))
+            }
+        };
+    }
+
+    floats!(
+        squares,
+        |sum, a, b| {
+            let d = _mm512_sub_ps(a, b);
+            _mm512_fmadd_ps(d, d, *sum)
+        },
+        _mm512_add_ps,
+        _mm512_reduce_add_ps
+    );
+    floats!(product, |sum, a, b| _mm512_fmadd_ps(a, b, *sum), _mm512_add_ps, _mm512_reduce_add_ps);
+    floats!(
+        sum,
+        |sum, a, b| _mm512_add_ps(*sum, _mm512_abs_ps(_mm512_sub_ps(a, b))),
+        _mm512_add_ps,
+        _mm512_reduce_add_ps
+    );
+    floats!(
+        largest,
+        |sum, a, b| _mm512_max_ps(*sum, _mm512_abs_ps(_mm512_sub_ps(a, b))),
+        _mm512_max_ps,
+        _mm512_reduce_max_ps
+    );
+
+    /// Bytes from both slices, 64 at a time, the last ones filled up with zeros.
+    macro_rules! bytes {
+        ($a:ident, $b:ident, |$x:ident, $y:ident, $turn:ident| $step:expr) => {
+            let (wide_a, wide_b) = ($a.chunks_exact(64), $b.chunks_exact(64));
+            let (rest_a, rest_b) = (wide_a.remainder(), wide_b.remainder());
+            let mut $turn = 0_usize;
+            for (a, b) in wide_a.zip(wide_b) {
+                // SAFETY: both chunks have 64 bytes.
+                let ($x, $y) =
+                    unsafe { (_mm512_loadu_si512(a.as_ptr().cast()), _mm512_loadu_si512(b.as_ptr().cast())) };
+                $step;
+                $turn += 1;
+            }
+            if !rest_a.is_empty() {
+                let mask = mask64(rest_a.len());
+                // SAFETY: only the lanes of the mask are read, which are as many as both slices have bytes.
+                let ($x, $y) = unsafe {
+                    (
+                        _mm512_maskz_loadu_epi8(mask, rest_a.as_ptr().cast()),
+                        _mm512_maskz_loadu_epi8(mask, rest_b.as_ptr().cast()),
+                    )
+                };
+                $step;
+            }
+        };
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    pub(super) unsafe fn code_product(a: &[u8], b: &[i8]) -> i32 {
+        let mut sums = [_mm512_setzero_si512(); 2];
+        bytes!(a, b, |x, y, turn| {
+            let [even, odd] = &mut sums;
+            let sum = if turn.is_multiple_of(2) { even } else { odd };
+            *sum = _mm512_dpbusd_epi32(*sum, x, y);
+        });
+        let [s0, s1] = sums;
+        _mm512_reduce_add_epi32(_mm512_add_epi32(s0, s1))
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq")]
+    pub(super) unsafe fn differing(a: &[u8], b: &[u8]) -> u32 {
+        let mut count = _mm512_setzero_si512();
+        bytes!(a, b, |x, y, _turn| count = _mm512_add_epi64(count, _mm512_popcnt_epi64(_mm512_xor_si512(x, y))));
+        _mm512_reduce_add_epi64(count) as u32
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq")]
+    pub(super) unsafe fn shared(a: &[u8], b: &[u8]) -> (u32, u32) {
+        let (mut both, mut either) = (_mm512_setzero_si512(), _mm512_setzero_si512());
+        bytes!(a, b, |x, y, _turn| {
+            both = _mm512_add_epi64(both, _mm512_popcnt_epi64(_mm512_and_si512(x, y)));
+            either = _mm512_add_epi64(either, _mm512_popcnt_epi64(_mm512_or_si512(x, y)));
+        });
+        (_mm512_reduce_add_epi64(both) as u32, _mm512_reduce_add_epi64(either) as u32)
+    }
+}
