@@ -120,3 +120,24 @@ fn keys_change_no_answer() {
     };
     runner.run(&query(), check).unwrap();
 }
+
+/// A query whose rows are all known, within another one that sorts them anew.
+#[test]
+fn keys_change_no_answer_within_a_query() {
+    let db = database();
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig { cases: 200, ..Default::default() });
+    let within =
+        (query(), 1..20_usize, prop::sample::select(vec!["id", "id DESC", "a, id", "b DESC, id"]), 1..20_usize);
+    let check = |(mut query, limit, order, outer): (Query, usize, &str, usize)| {
+        query.order.push(("id", "DESC"));
+        query.limit = Some(limit);
+        let run = |table: &str| {
+            let sql = format!("SELECT * FROM ({}) q ORDER BY {order} LIMIT {outer}", query.sql(table));
+            let rows = db.blocking().query(&sql, &[]).unwrap();
+            rows.iter().map(|row| format!("{:?}", row.value(0).unwrap())).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(run("t"), run("u"), "{} sorted by {}", query.sql("t"), order);
+        Ok(())
+    };
+    runner.run(&within, check).unwrap();
+}

@@ -21,6 +21,10 @@ use std::sync::Arc;
 
 /// The scan that yields the rows of `scan` in `order`, where a key has that order.
 pub fn by_key(scan: &ScanExec, order: &[PhysicalSortExpr]) -> Option<ScanExec> {
+    // The first rows in one order are not the first in another.
+    if scan.fetch().is_some() {
+        return None;
+    }
     let wanted: Option<Vec<_>> = order.iter().map(|sort| wanted(scan, sort)).collect();
     let source = scan.source();
     let (access, backward) = in_order(&source.table, scan.access()?, &wanted?, source.limited)?;
@@ -144,6 +148,9 @@ fn push(plan: &Arc<dyn ExecutionPlan>, order: Vec<PhysicalSortExpr>) -> DfResult
 }
 
 fn push_through_filter(filter: &FilterExec, mut order: Vec<PhysicalSortExpr>) -> DfResult<Ordered> {
+    if filter.fetch().is_some() {
+        return Ok(None);
+    }
     if let Some(projection) = filter.projection() {
         let schema = filter.input().schema();
         for sort in &mut order {
