@@ -129,7 +129,7 @@ fn to_unit_length(vector: &mut [f32], why: &str) -> Result<()> {
 }
 
 impl Geometry {
-    /// The distance of two prepared vectors of the same length.
+    /// The distance of two prepared vectors of the same length; NaN in the geometries of packed bits.
     #[must_use]
     pub fn between(self, kernels: &Kernels, a: &[f32], b: &[f32]) -> f32 {
         match self {
@@ -141,7 +141,7 @@ impl Geometry {
         }
     }
 
-    /// The distance of two rows of packed bits of the same length.
+    /// The distance of two rows of packed bits of the same length; NaN in the geometries of numbers.
     #[must_use]
     pub fn between_bits(self, kernels: &Kernels, a: &[u8], b: &[u8]) -> f32 {
         match self {
@@ -149,7 +149,8 @@ impl Geometry {
                 let (both, either) = (kernels.shared)(a, b);
                 if either == 0 { 0.0 } else { 1.0 - both as f32 / either as f32 }
             }
-            _ => (kernels.differing)(a, b) as f32,
+            Self::Bits => (kernels.differing)(a, b) as f32,
+            Self::Squares | Self::Product | Self::Sum | Self::Largest => f32::NAN,
         }
     }
 }

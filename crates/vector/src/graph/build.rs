@@ -1,6 +1,6 @@
 //! Building a graph, by as many threads as come to help.
 
-use super::{Graph, Level, Pool, Space, Visited};
+use super::{Graph, Level, Scratch, Space};
 use nodedb_env::{Random, SeededRandom};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -45,9 +45,7 @@ struct Node {
 
 /// What one thread needs.
 struct Work<S: Space> {
-    visited: Visited,
-    pool: Pool,
-    links: Vec<u32>,
+    scratch: Scratch,
     query: S::Query,
     other: S::Query,
 }
@@ -70,9 +68,8 @@ impl<'s, S: Space> Builder<'s, S> {
 
     /// Puts nodes in until none is left.
     pub fn work(&self) {
-        let (visited, pool, links) = Default::default();
         let (query, other) = (self.space.no_query(), self.space.no_query());
-        let mut work = Work { visited, pool, links, query, other };
+        let mut work = Work { scratch: Scratch::default(), query, other };
         loop {
             let node = self.next.fetch_add(1, Ordering::Relaxed);
             if node as usize >= self.nodes.len() {
@@ -104,34 +101,32 @@ impl<'s, S: Space> Builder<'s, S> {
     fn link(&self, node: u32, level: usize, (start, top): (u32, usize), work: &mut Work<S>) {
         let mut best = (self.space.distance(&work.query, start), start);
         for above in (level + 1..=top).rev() {
-            best = self.descend(best, above, work);
+            let links = |node, into: &mut Vec<u32>| self.append_links(node, above, into);
+            best = work.scratch.descend(self.space, &work.query, best, links);
         }
         for at in (0..=level.min(top)).rev() {
-            self.walk(best, at, work);
-            let found: Vec<(f32, u32)> = work.pool.iter().filter(|(_, other)| *other != node).collect();
+            let links = |node, into: &mut Vec<u32>| self.append_links(node, at, into);
+            work.scratch.pool.clear(self.parameters.ef_construction);
+            work.scratch.walk(self.space, &work.query, best, self.nodes.len(), links);
+            let found: Vec<(f32, u32)> = work.scratch.pool.iter().filter(|(_, other)| *other != node).collect();
             best = found.first().copied().unwrap_or(best);
             let chosen = self.choose(&found, self.parameters.m, &mut work.other);
-            if let Some(links) =
-                self.nodes.get(node as usize).and_then(|node| Some(node.links.lock().get_mut(at)?.clone()))
-            {
-                // Others may have linked to this node meanwhile.
-                let mut links = links;
-                links.extend(
-                    chosen.iter().map(|(_, other)| *other).filter(|other| !links.contains(other)).collect::<Vec<_>>(),
-                );
-                self.set_links(node, at, links);
-            }
+            self.add_links(node, at, &chosen);
             for (distance, other) in chosen {
                 self.link_back(other, node, distance, at, work);
             }
         }
     }
 
-    fn set_links(&self, node: u32, level: usize, links: Vec<u32>) {
-        if let Some(node) = self.nodes.get(node as usize)
-            && let Some(slot) = node.links.lock().get_mut(level)
-        {
-            *slot = links;
+    /// Links from a node that comes in, beside those that others have made to it meanwhile.
+    fn add_links(&self, node: u32, level: usize, chosen: &[(f32, u32)]) {
+        let Some(node) = self.nodes.get(node as usize) else { return };
+        let mut all = node.links.lock();
+        let Some(links) = all.get_mut(level) else { return };
+        for (_, other) in chosen {
+            if links.len() < self.most_links(level) && !links.contains(other) {
+                links.push(*other);
+            }
         }
     }
 
@@ -181,38 +176,11 @@ impl<'s, S: Space> Builder<'s, S> {
         chosen
     }
 
-    fn copy_links(&self, node: u32, level: usize, into: &mut Vec<u32>) {
-        into.clear();
+    fn append_links(&self, node: u32, level: usize, into: &mut Vec<u32>) {
         if let Some(node) = self.nodes.get(node as usize)
             && let Some(links) = node.links.lock().get(level)
         {
             into.extend_from_slice(links);
-        }
-    }
-
-    fn descend(&self, mut best: (f32, u32), level: usize, work: &mut Work<S>) -> (f32, u32) {
-        loop {
-            self.copy_links(best.1, level, &mut work.links);
-            let near = work.links.iter().map(|node| (self.space.distance(&work.query, *node), *node));
-            match near.min_by(|a, b| a.0.total_cmp(&b.0)) {
-                Some(next) if next.0 < best.0 => best = next,
-                _ => return best,
-            }
-        }
-    }
-
-    fn walk(&self, entry: (f32, u32), level: usize, work: &mut Work<S>) {
-        work.visited.start(self.nodes.len());
-        work.pool.clear(self.parameters.ef_construction);
-        work.visited.visit(entry.1);
-        work.pool.add(entry.0, entry.1);
-        while let Some(node) = work.pool.take_next() {
-            self.copy_links(node, level, &mut work.links);
-            work.links.retain(|next| work.visited.visit(*next));
-            work.links.iter().for_each(|next| self.space.prefetch(*next));
-            for next in &work.links {
-                work.pool.add(self.space.distance(&work.query, *next), *next);
-            }
         }
     }
 

@@ -111,7 +111,8 @@ impl Graph {
         scratch.pool.clear(ef);
         if !self.is_empty() {
             let entry = self.descend(space, query, scratch);
-            self.walk(space, query, entry, scratch);
+            let links = |node, into: &mut Vec<u32>| into.extend_from_slice(self.neighbours(node));
+            scratch.walk(space, query, entry, self.len(), links);
         }
         &scratch.pool
     }
@@ -121,28 +122,52 @@ impl Graph {
         let mut best = (space.distance(query, self.entry), self.entry);
         scratch.distances += 1;
         for level in self.upper.iter().rev() {
-            loop {
-                let links = level.links(best.1);
-                scratch.distances += links.len() as u64;
-                links.iter().for_each(|node| space.prefetch(*node));
-                let near = links.iter().map(|node| (space.distance(query, *node), *node));
-                match near.min_by(|a, b| a.0.total_cmp(&b.0)) {
-                    Some(next) if next.0 < best.0 => best = next,
-                    _ => break,
-                }
-            }
+            let links = |node, into: &mut Vec<u32>| into.extend_from_slice(level.links(node));
+            best = scratch.descend(space, query, best, links);
         }
         best
     }
+}
 
-    fn walk<S: Space>(&self, space: &S, query: &S::Query, entry: (f32, u32), scratch: &mut Scratch) {
-        let Scratch { visited, pool, fresh, distances } = scratch;
-        visited.start(self.len());
+impl Scratch {
+    /// To the node of a level from which none of its neighbours is nearer. `links` appends a node's neighbours.
+    fn descend<S: Space>(
+        &mut self,
+        space: &S,
+        query: &S::Query,
+        mut best: (f32, u32),
+        links: impl Fn(u32, &mut Vec<u32>),
+    ) -> (f32, u32) {
+        loop {
+            self.fresh.clear();
+            links(best.1, &mut self.fresh);
+            self.distances += self.fresh.len() as u64;
+            self.fresh.iter().for_each(|node| space.prefetch(*node));
+            let near = self.fresh.iter().map(|node| (space.distance(query, *node), *node));
+            match near.min_by(|a, b| a.0.total_cmp(&b.0)) {
+                Some(next) if next.0 < best.0 => best = next,
+                _ => return best,
+            }
+        }
+    }
+
+    /// Fills the pool, from `entry` on, with the nearest of the `nodes` that links lead to.
+    fn walk<S: Space>(
+        &mut self,
+        space: &S,
+        query: &S::Query,
+        entry: (f32, u32),
+        nodes: usize,
+        links: impl Fn(u32, &mut Vec<u32>),
+    ) {
+        let Self { visited, pool, fresh, distances } = self;
+        visited.start(nodes);
         visited.visit(entry.1);
         pool.add(entry.0, entry.1);
         while let Some(node) = pool.take_next() {
             fresh.clear();
-            fresh.extend(self.neighbours(node).iter().copied().filter(|next| visited.visit(*next)));
+            links(node, fresh);
+            fresh.retain(|next| visited.visit(*next));
             fresh.iter().take(AHEAD).for_each(|next| space.prefetch(*next));
             for (i, next) in fresh.iter().enumerate() {
                 if let Some(later) = fresh.get(i + AHEAD) {
