@@ -4,7 +4,7 @@
 //! has it once it names this crate (`use nodedb_allocator as _;`).
 //!
 //! Left alone, mimalloc keeps what was freed for a second and commits its arenas ahead, which a budget (`--memory`) does
-//! not foresee: a sort within 512 MiB took 613 MiB, and takes some 450 MiB with the options that are set here, at the
+//! not foresee: a sort within 512 MiB took 613 MiB, and takes some 420 MiB with the options that are set here, at the
 //! same speed.
 
 #![deny(unsafe_code)]

@@ -1,7 +1,7 @@
 //! From text to syntax: PostgreSQL's dialect, and a check that no part of a statement is one that we would
 //! silently ignore.
 
-use nodedb_base::{Error, Result, Type};
+use nodedb_base::{Error, Numeric, Result, Type, Value};
 use sqlparser::ast::{
     ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, Expr, Ident, ObjectName, Statement, TimezoneInfo,
     UnaryOperator, Value as Literal,
@@ -141,6 +141,14 @@ pub fn literal(expr: &Expr) -> Option<LiteralText> {
             _ => None,
         },
         _ => None,
+    }
+}
+
+/// The value that the digits of a literal have by themselves; `None` if they are more than any number here holds.
+pub fn number(text: &str) -> Option<Value> {
+    match text.parse() {
+        Ok(number) => Some(Value::Int8(number)),
+        Err(_) => Numeric::parse(text).map(Value::Numeric),
     }
 }
 

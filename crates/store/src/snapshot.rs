@@ -74,8 +74,7 @@ impl Drop for Snapshot {
 impl Snapshots {
     /// Starts with what a checkpoint knew.
     #[must_use]
-    pub fn new(published: Lsn, low_water: Lsn, marks: impl IntoIterator<Item = Mark>) -> Self {
-        let marks = marks.into_iter().collect();
+    pub fn new(published: Lsn, low_water: Lsn, marks: VecDeque<Mark>) -> Self {
         Self { state: Mutex::new(State { published, low_water, marks, ..State::default() }) }
     }
 
@@ -123,10 +122,7 @@ impl Snapshots {
     pub fn publish(&self, lsn: Lsn, time: i64) {
         let mut state = self.state.lock();
         state.published = lsn;
-        match state.marks.back_mut() {
-            Some(last) if time.saturating_sub(last.time) < MARK_MICROS => last.lsn = lsn,
-            _ => state.marks.push_back(Mark { time, lsn }),
-        }
+        note(&mut state.marks, Mark { time, lsn });
     }
 
     /// The newest commit that is visible.
@@ -183,6 +179,14 @@ impl Snapshots {
     }
 }
 
+/// Adds the newest mark, or moves the one before it if they are too close to each other.
+pub fn note(marks: &mut VecDeque<Mark>, mark: Mark) {
+    match marks.back_mut() {
+        Some(last) if mark.time.saturating_sub(last.time) < MARK_MICROS => last.lsn = mark.lsn,
+        _ => marks.push_back(mark),
+    }
+}
+
 fn too_old(what: &str, low_water: Lsn) -> Error {
     Error::statement("72000", format!("snapshot too old: cannot read as of {what}"))
         .with_detail(format!("The oldest state that is kept is Lsn {low_water}."))
@@ -195,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_pin_holds_the_low_water_mark() {
-        let all = Arc::new(Snapshots::new(Lsn(10), Lsn::ZERO, []));
+        let all = Arc::new(Snapshots::new(Lsn(10), Lsn::ZERO, VecDeque::new()));
         all.publish(Lsn(11), 1_000_000);
         let pinned = all.latest();
         all.publish(Lsn(12), 9_000_000);
@@ -209,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_time_means_the_last_commit_before_it() {
-        let all = Arc::new(Snapshots::new(Lsn::ZERO, Lsn::ZERO, []));
+        let all = Arc::new(Snapshots::new(Lsn::ZERO, Lsn::ZERO, VecDeque::new()));
         all.publish(Lsn(1), 10_000);
         all.publish(Lsn(2), 20_000);
         assert_eq!(all.lsn_at(9_999).unwrap(), Lsn::ZERO);
@@ -220,7 +224,7 @@ mod tests {
     /// A forged log may say any time.
     #[test]
     fn times_may_be_as_far_apart_as_numbers_go() {
-        let all = Arc::new(Snapshots::new(Lsn::ZERO, Lsn::ZERO, []));
+        let all = Arc::new(Snapshots::new(Lsn::ZERO, Lsn::ZERO, VecDeque::new()));
         all.publish(Lsn(1), i64::MIN);
         all.publish(Lsn(2), i64::MAX);
         assert_eq!(all.lsn_at(0).unwrap(), Lsn(1));
@@ -229,7 +233,7 @@ mod tests {
 
     #[test]
     fn retention_keeps_what_was_visible_at_its_horizon() {
-        let all = Snapshots::new(Lsn::ZERO, Lsn::ZERO, []);
+        let all = Snapshots::new(Lsn::ZERO, Lsn::ZERO, VecDeque::new());
         all.publish(Lsn(1), 0);
         all.publish(Lsn(2), 5_000_000);
         all.publish(Lsn(3), 9_000_000);

@@ -15,12 +15,13 @@ use crate::kv::{TreeId as Tree, TreeOptions, Trees};
 use crate::log::{FileLog, LogOptions, LogReader};
 use crate::log_holds::{LogHold, LogHolds};
 use crate::row_ids::RowIds;
-use crate::snapshot::{Mark, Snapshot, Snapshots};
+use crate::snapshot::{self, Mark, Snapshot, Snapshots};
 use crate::transaction::{Transaction, TransactionOptions};
 use crate::{StoreOptions, keys};
 use nodedb_base::{Batch, Error, Lsn, Reader, Result, Writer};
 use nodedb_env::{Env, Lock};
 use parking_lot::Mutex;
+use std::collections::VecDeque;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -357,11 +358,11 @@ impl Shared {
             TreesKind::Files => Trees::open(&home.join("trees"), &tree_options(&options))?,
             TreesKind::Rebuilt | TreesKind::Volatile => Trees::memory(),
         };
-        let mut marks = checkpoint.marks.clone();
+        let mut marks: VecDeque<Mark> = checkpoint.marks.iter().copied().collect();
         let mut time = checkpoint.time;
         let replay = &mut |record: crate::log::Record| {
             time = record.time.max(time);
-            note_mark(&mut marks, Mark { time, lsn: record.lsn });
+            snapshot::note(&mut marks, Mark { time, lsn: record.lsn });
             apply(&trees, record.lsn, &Batch::decode(&record.payload)?)
         };
         let (after, witness) = (checkpoint.flushed, checkpoint.last);
@@ -453,14 +454,6 @@ impl Shared {
     pub(crate) fn compact(&self) -> Result<()> {
         while self.trees.compact(self.snapshots.low_water())? {}
         Ok(())
-    }
-}
-
-/// Keeps marks a millisecond apart.
-fn note_mark(marks: &mut Vec<Mark>, mark: Mark) {
-    match marks.last_mut() {
-        Some(last) if mark.time.saturating_sub(last.time) < 1_000 => last.lsn = mark.lsn,
-        _ => marks.push(mark),
     }
 }
 

@@ -228,13 +228,7 @@ pub fn constant(expr: &Expr, ty: &Type, statement: &Statement<'_>) -> Option<Res
             None => Err(crate::planner::no_parameter(&format!("${n}"))),
         },
         Number(text) => {
-            let number = match text.parse::<i64>() {
-                Ok(n) => Value::Int8(n),
-                Err(_) => match nodedb_base::Numeric::parse(&text) {
-                    Some(number) => Value::Numeric(number),
-                    None => return Some(parse_text(&text, ty, statement.style())),
-                },
-            };
+            let Some(number) = parse::number(&text) else { return Some(parse_text(&text, ty, statement.style())) };
             if matches!(ty, Type::Text | Type::Varchar(_)) {
                 assign(Value::Text(text), ty, statement.style())
             } else {

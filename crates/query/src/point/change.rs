@@ -1,7 +1,7 @@
 //! UPDATE and DELETE of the row with a primary key.
 
-use super::{column, only_table, row_with};
-use crate::dml::{Change, assigned_column, constant, returning_free};
+use super::{column, only_table};
+use crate::dml::{Change, assigned_column, constant, returning_free, row_of_key};
 use crate::engine::Engine;
 use crate::outcome::{Outcome, Tag};
 use crate::parse;
@@ -73,7 +73,8 @@ impl ChangePlan {
         let column = self.table.row_key().and_then(|at| self.table.columns.get(at));
         let column = column.ok_or_else(|| Error::internal("a table without a row key on the point path"))?;
         match constant(&self.key, &column.ty, statement) {
-            Some(Ok(value)) => row_with(&value),
+            Some(Ok(Value::Null)) => Ok(None),
+            Some(Ok(value)) => row_of_key(Some(&value)).map(Some),
             // A number that the column cannot hold is equal to none of its values.
             Some(Err(e)) if e.sqlstate().as_str() == "22003" => Ok(None),
             Some(Err(e)) => Err(e),

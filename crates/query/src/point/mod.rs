@@ -12,7 +12,7 @@ use crate::outcome::Outcome;
 use crate::parse;
 use crate::statement::Statement;
 use change::ChangePlan;
-use nodedb_base::{Result, RowId, Value};
+use nodedb_base::Result;
 use nodedb_store::Transaction;
 use nodedb_store::catalog::Table;
 use select::SelectPlan;
@@ -123,9 +123,4 @@ fn column(table: &Table, expr: &Expr) -> Option<usize> {
         Expr::Nested(inner) => column(table, inner),
         _ => None,
     }
-}
-
-/// The row whose primary key has a value.
-fn row_with(key: &Value) -> Result<Option<RowId>> {
-    if key.is_null() { Ok(None) } else { crate::dml::row_of_key(Some(key)).map(Some) }
 }

@@ -12,7 +12,7 @@ use crate::types::arrow as mapping;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::logical_expr::Operator;
 use nodedb_base::key::KeyOrder;
-use nodedb_base::{Numeric, Result, RowId, Type, Value};
+use nodedb_base::{Result, RowId, Type, Value};
 use nodedb_store::catalog::{IndexSource, Table};
 use nodedb_store::{Transaction, View};
 use sqlparser::ast::{
@@ -135,10 +135,7 @@ impl SelectPlan {
             LiteralText::Bool(value) => Value::Bool(value),
             LiteralText::Unknown(text) => Value::Text(text),
             LiteralText::Parameter(n) => statement.parameters.get(n.checked_sub(1)?)?.clone(),
-            LiteralText::Number(text) => match text.parse::<i64>() {
-                Ok(number) => Value::Int8(number),
-                Err(_) => Value::Numeric(Numeric::parse(&text)?),
-            },
+            LiteralText::Number(text) => parse::number(&text)?,
         };
         match value {
             // It is read as a literal of the column's type would be.

@@ -258,7 +258,8 @@ pub fn is_selective(table: &Table, view: &View, access: &Access) -> Result<bool>
             seen += 1;
             // How large the table is matters only when the first entries have not been all.
             if seen == TRIED_ENTRIES {
-                limit = (estimated_rows(table, view)? / 20).clamp(TRIED_ENTRIES, 20 * TRIED_ENTRIES);
+                let rows = row_span(table, view)?.map_or(0, estimated_rows);
+                limit = (rows / 20).clamp(TRIED_ENTRIES, 20 * TRIED_ENTRIES);
             }
             if seen >= limit {
                 return Ok(false);
@@ -268,17 +269,19 @@ pub fn is_selective(table: &Table, view: &View, access: &Access) -> Result<bool>
     Ok(true)
 }
 
-/// A guess at the number of rows: from the first and the last id, which is right where ids are dense.
+/// The first and the last row id of a table.
 ///
 /// # Errors
 /// Those of reading.
-pub fn estimated_rows(table: &Table, view: &View) -> Result<usize> {
+pub fn row_span(table: &Table, view: &View) -> Result<Option<(RowId, RowId)>> {
     let end = |backward| -> Result<Option<RowId>> {
         let mut rows = view.rows(table.incarnation, RowId(0), RowId(u64::MAX), backward)?;
         Ok(rows.next().transpose()?.map(|row| row.id))
     };
-    Ok(match (end(false)?, end(true)?) {
-        (Some(first), Some(last)) => usize::try_from(last.0 - first.0).unwrap_or(usize::MAX).saturating_add(1),
-        _ => 0,
-    })
+    Ok(end(false)?.zip(end(true)?))
+}
+
+/// A guess at the number of rows between two ids, which is right where ids are dense.
+pub fn estimated_rows((first, last): (RowId, RowId)) -> usize {
+    usize::try_from(last.0 - first.0).unwrap_or(usize::MAX).saturating_add(1)
 }

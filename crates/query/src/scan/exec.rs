@@ -1,6 +1,6 @@
 //! The operator that walks a table.
 
-use super::access::{Access, estimated_rows};
+use super::access::{Access, estimated_rows, row_span};
 use super::order;
 use super::rows::{BatchReader, Source};
 use crate::error::to_datafusion;
@@ -53,14 +53,10 @@ impl ScanExec {
             return Ok(self);
         }
         let Source { table, view, .. } = &self.source;
-        if estimated_rows(table, view)? < SPLIT_ROWS {
+        let Some(span) = row_span(table, view)?.filter(|span| estimated_rows(*span) >= SPLIT_ROWS) else {
             return Ok(self);
-        }
-        let end = |backward| -> Result<RowId> {
-            let mut rows = view.rows(table.incarnation, RowId(0), RowId(u64::MAX), backward)?;
-            Ok(rows.next().transpose()?.map_or(RowId(0), |row| row.id))
         };
-        let (first, last) = (end(false)?.0, end(true)?.0);
+        let (RowId(first), RowId(last)) = span;
         let step = (last - first) / threads as u64 + 1;
         let mut parts = Vec::new();
         let mut from = first;
