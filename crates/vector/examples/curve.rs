@@ -83,7 +83,7 @@ fn main() -> Result<()> {
                 let mut exact: Vec<(f32, u32)> = pool
                     .iter()
                     .take(rerank)
-                    .map(|(_, node)| (geometry.between(kernels, vector, row(node)), node))
+                    .map(|(_, node)| (geometry.between(&kernels.f32, vector, row(node)), node))
                     .collect();
                 exact.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
                 let wanted = truth.get(..10).unwrap_or_default();

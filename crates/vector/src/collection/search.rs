@@ -1,0 +1,460 @@
+//! Searching all parts and putting together what they give.
+
+use super::{Part, Parts, VectorCollection};
+use crate::history::History;
+use crate::kernels;
+use crate::part::curve::Setting;
+use crate::part::form::Desk;
+use crate::part::growing::Growing;
+use crate::part::sealed::{Loaded, Sealed};
+use crate::part::{Entries, Key};
+use crate::shape::{Query, Vector};
+use crate::{Error, Result};
+use roaring::RoaringTreemap;
+use std::sync::atomic::Ordering;
+
+/// How hard to search.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Effort {
+    /// Compare everything: the answer is exact.
+    Exact,
+    /// As hard as it takes to find this share of the true neighbours, on average; from 0 to below 1. Each sealed part
+    /// has found out by sampling what that is.
+    Recall(f32),
+    /// So many candidates in each sealed part, of which so many are compared exactly.
+    Setting(Setting),
+}
+
+/// Which ids count.
+#[derive(Clone, Copy, Default)]
+pub enum Filter<'f> {
+    /// All.
+    #[default]
+    All,
+    /// These.
+    Ids(&'f RoaringTreemap),
+    /// Those that this says yes to.
+    Passing(&'f (dyn Fn(u64) -> bool + Sync)),
+}
+
+impl std::fmt::Debug for Filter<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => f.write_str("All"),
+            Self::Ids(ids) => f.debug_tuple("Ids").field(&ids.len()).finish(),
+            Self::Passing(_) => f.write_str("Passing"),
+        }
+    }
+}
+
+impl Filter<'_> {
+    fn passes(&self, id: u64) -> bool {
+        match self {
+            Self::All => true,
+            Self::Ids(ids) => ids.contains(id),
+            Self::Passing(passes) => passes(id),
+        }
+    }
+}
+
+/// How many rows ahead of the one that is compared are asked for.
+const AHEAD: usize = 2;
+
+/// What is searched for.
+#[derive(Clone, Copy, Debug)]
+pub struct Search<'f> {
+    /// How many neighbours.
+    pub k: usize,
+    /// As of which version; `None` for now.
+    pub at: Option<u64>,
+    /// How hard.
+    pub effort: Effort,
+    /// Among which ids.
+    pub filter: Filter<'f>,
+}
+
+impl Search<'_> {
+    /// The `k` nearest now, with a recall of 0.95.
+    #[must_use]
+    pub const fn nearest(k: usize) -> Self {
+        Self { k, at: None, effort: Effort::Recall(0.95), filter: Filter::All }
+    }
+}
+
+/// An entry that was found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hit {
+    /// Its id.
+    pub id: u64,
+    /// Its version.
+    pub version: u64,
+    /// Its distance in the collection's metric.
+    pub distance: f32,
+}
+
+/// What a search has found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Found {
+    /// Nearest first; of equal ones the lower id first.
+    pub hits: Vec<Hit>,
+    /// Whether everything was compared.
+    pub is_exact: bool,
+    /// How many distances were computed.
+    pub distances: u64,
+}
+
+/// If no more rows than this pass a filter, they are all looked at.
+const FEW: u64 = 10_000;
+/// How many ids are tried to find out how many pass.
+const TRIED: u32 = 256;
+/// How many rows that pass a walk starts from.
+const SEEDS: usize = 12;
+/// A filter makes a part harder to search than its curve knows.
+const FILTERED_EFFORT: usize = 2;
+
+/// A search that has begun.
+struct Asked<'a> {
+    query: Query,
+    search: &'a Search<'a>,
+    at: u64,
+    history: &'a parking_lot::RwLock<History>,
+}
+
+impl Asked<'_> {
+    /// Whether an entry is seen.
+    fn sees(&self, key: Key, is_ended: bool) -> bool {
+        key.1 <= self.at && (!is_ended || self.history.read().end(key) > self.at)
+    }
+}
+
+/// The nearest so far, sorted.
+struct Nearest {
+    k: usize,
+    hits: Vec<(f32, Key)>,
+    distances: u64,
+    is_exact: bool,
+}
+
+impl Nearest {
+    fn worst(&self) -> f32 {
+        if self.hits.len() < self.k { f32::INFINITY } else { self.hits.last().map_or(f32::INFINITY, |hit| hit.0) }
+    }
+
+    fn add(&mut self, distance: f32, key: Key) {
+        // While an id changes its place, it may be met twice.
+        if let Some(at) = self.hits.iter().position(|hit| hit.1.0 == key.0) {
+            if self.hits.get(at).is_none_or(|hit| hit.1.1 >= key.1) {
+                return;
+            }
+            self.hits.remove(at);
+        }
+        let before = |hit: &(f32, Key)| hit.0.total_cmp(&distance).then(hit.1.cmp(&key)).is_lt();
+        let at = self.hits.partition_point(before);
+        if at < self.k {
+            self.hits.truncate(self.k - 1);
+            self.hits.insert(at, (distance, key));
+        }
+    }
+}
+
+impl VectorCollection {
+    /// The nearest entries.
+    ///
+    /// # Errors
+    /// `Invalid` if the query or the effort cannot be, or `at` is below `since`; `Damaged` if a file is.
+    pub fn search(&self, query: Vector<'_>, search: &Search<'_>) -> Result<Found> {
+        let mut desk = self.desks.lock().pop().unwrap_or_default();
+        let found = self.search_at(query, search, &mut desk);
+        self.desks.lock().push(desk);
+        found
+    }
+
+    /// The nearest entries to each of many.
+    ///
+    /// # Errors
+    /// As [`VectorCollection::search`].
+    pub fn search_batch(&self, queries: &[Vector<'_>], search: &Search<'_>) -> Result<Vec<Found>> {
+        let mut desk = self.desks.lock().pop().unwrap_or_default();
+        let found = queries.iter().map(|query| self.search_at(*query, search, &mut desk)).collect();
+        self.desks.lock().push(desk);
+        found
+    }
+
+    fn search_at(&self, query: Vector<'_>, search: &Search<'_>, desk: &mut Desk) -> Result<Found> {
+        if let Effort::Recall(recall) = search.effort
+            && !(0.0..1.0).contains(&recall)
+        {
+            return Err(Error::invalid(format!("a recall of {recall}, which must be from 0 to below 1")));
+        }
+        let (at, shape) = (self.moment(search.at)?, self.options.shape);
+        let query = Asked { query: shape.query(query)?, search, at, history: &self.history };
+        let parts = self.parts();
+        let mut nearest = Nearest { k: search.k, hits: Vec::new(), distances: 0, is_exact: true };
+        if search.k > 0 {
+            self.search_parts(&parts, &query, &mut nearest, desk)?;
+        }
+        let hit = |(distance, (id, version)): (f32, Key)| Hit { id, version, distance: shape.metric.distance(distance) };
+        let hits = nearest.hits.into_iter().map(hit).collect();
+        Ok(Found { hits, is_exact: nearest.is_exact, distances: nearest.distances })
+    }
+
+    fn search_parts(
+        &self,
+        parts: &Parts,
+        query: &Asked<'_>,
+        nearest: &mut Nearest,
+        desk: &mut Desk,
+    ) -> Result<()> {
+        if let Filter::Ids(ids) = query.search.filter
+            && ids.len() <= FEW / 8
+        {
+            return look_up(parts, query, ids, nearest);
+        }
+        // What is old is looked at first: an entry that ends meanwhile is found in its new place.
+        for part in &parts.sealed {
+            let loaded = part.loaded()?;
+            if loaded.tier != crate::part::sealed::Tier::Memory {
+                self.fallbacks.fetch_add(1, Ordering::Relaxed);
+            }
+            match query.search.effort {
+                Effort::Exact => scan_sealed(part, &loaded, query, nearest)?,
+                _ => search_sealed(part, &loaded, query, nearest, desk)?,
+            }
+        }
+        for part in parts.frozen.iter().chain([&parts.growing]) {
+            scan_growing(part, query, nearest)?;
+        }
+        Ok(())
+    }
+
+    /// All entries within a distance of the metric, nearest first.
+    ///
+    /// # Errors
+    /// As [`VectorCollection::search`].
+    pub fn within(&self, query: Vector<'_>, radius: f32, search: &Search<'_>) -> Result<Found> {
+        let mut k = search.k.max(16);
+        loop {
+            let mut found = self.search(query, &Search { k, ..*search })?;
+            let inside = found.hits.partition_point(|hit| hit.distance <= radius);
+            if inside < k {
+                found.hits.truncate(inside);
+                return Ok(found);
+            }
+            k *= 4;
+        }
+    }
+
+    /// A search that goes on as long as it is asked to.
+    #[must_use]
+    pub const fn cursor<'c>(&'c self, query: Vector<'c>, search: Search<'c>) -> Cursor<'c> {
+        Cursor { collection: self, query, search, given: Vec::new(), ahead: Vec::new(), is_done: false }
+    }
+}
+
+/// The next nearest, for callers that reject some. Each time it has given what it had, it searches for twice as many.
+#[derive(Debug)]
+pub struct Cursor<'c> {
+    collection: &'c VectorCollection,
+    query: Vector<'c>,
+    search: Search<'c>,
+    given: Vec<u64>,
+    ahead: Vec<Hit>,
+    is_done: bool,
+}
+
+impl Cursor<'_> {
+    /// The next nearest entry; `None` when there is none left.
+    ///
+    /// # Errors
+    /// As [`VectorCollection::search`].
+    pub fn next_hit(&mut self) -> Result<Option<Hit>> {
+        while self.ahead.is_empty() && !self.is_done {
+            // What comes in later is not seen, so that nothing is given twice or out of order.
+            self.search.at = Some(self.collection.moment(self.search.at)?);
+            self.search.k = (2 * self.given.len()).max(self.search.k).max(10);
+            let found = self.collection.search(self.query, &self.search)?;
+            self.is_done = found.hits.len() < self.search.k;
+            let given: std::collections::HashSet<u64> = self.given.iter().copied().collect();
+            self.ahead = found.hits.into_iter().filter(|hit| !given.contains(&hit.id)).collect();
+            self.ahead.reverse();
+            self.is_done |= self.ahead.is_empty();
+        }
+        let next = self.ahead.pop();
+        self.given.extend(next.map(|hit| hit.id));
+        Ok(next)
+    }
+}
+
+/// The few ids that count, each where it is.
+fn look_up(parts: &Parts, query: &Asked<'_>, ids: &RoaringTreemap, nearest: &mut Nearest) -> Result<()> {
+    for part in parts.all() {
+        let mut rows = Vec::new();
+        for id in ids {
+            rows.extend(part.entries_of(id)?.into_iter().map(|(version, row)| ((id, version), row)));
+        }
+        match part {
+            Part::Growing(part) => {
+                let wanted: std::collections::HashSet<u32> = rows.iter().map(|(_, row)| *row).collect();
+                if !wanted.is_empty() {
+                    scan_some(part, query, nearest, &|row| wanted.contains(&row))?;
+                }
+            }
+            Part::Sealed(part) => {
+                let loaded = part.loaded()?;
+                let space = loaded.rows.space();
+                rows.iter().for_each(|(_, row)| crate::graph::Space::prefetch(&space, *row));
+                for (key, row) in rows {
+                    if query.sees(key, part.ended.get(row)) {
+                        nearest.distances += 1;
+                        nearest.add(part.distance(&loaded, &query.query, row)?, key);
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn scan_growing(part: &Growing, query: &Asked<'_>, nearest: &mut Nearest) -> Result<()> {
+    scan_some(part, query, nearest, &|_| true)
+}
+
+fn scan_some(
+    part: &Growing,
+    query: &Asked<'_>,
+    nearest: &mut Nearest,
+    wanted: &dyn Fn(u32) -> bool,
+) -> Result<()> {
+    let (shape, kernels) = (part.shape(), kernels::best());
+    part.each_chunk(0, &mut |first, chunk| {
+        for ((at, key), row) in chunk.keys.iter().enumerate().zip(first..) {
+            if !wanted(row) {
+                continue;
+            }
+            let Some(vector) = chunk.row(at) else { continue };
+            let distance = shape.distance(kernels, &query.query, vector);
+            nearest.distances += 1;
+            let may_count = distance <= nearest.worst() && query.sees(*key, part.ended.get(row));
+            if may_count && query.search.filter.passes(key.0) {
+                nearest.add(distance, *key);
+            }
+        }
+        Ok(())
+    })
+}
+
+fn scan_sealed(part: &Sealed, loaded: &Loaded, query: &Asked<'_>, nearest: &mut Nearest) -> Result<()> {
+    part.verify()?;
+    let space = loaded.rows.space();
+    for row in 0..part.len() as u32 {
+        let distance = crate::graph::Space::distance(&space, &query.query, row);
+        nearest.distances += 1;
+        if distance > nearest.worst() {
+            continue;
+        }
+        let Some(key) = part.key(row) else { continue };
+        if query.sees(key, part.ended.get(row)) && query.search.filter.passes(key.0) {
+            nearest.add(distance, key);
+        }
+    }
+    Ok(())
+}
+
+fn search_sealed(
+    part: &Sealed,
+    loaded: &Loaded,
+    query: &Asked<'_>,
+    nearest: &mut Nearest,
+    desk: &mut Desk,
+) -> Result<()> {
+    let k = query.search.k.min(part.len());
+    let mut setting = match query.search.effort {
+        Effort::Setting(setting) => setting,
+        Effort::Recall(recall) => loaded.form.curve().setting(recall, k),
+        Effort::Exact => Setting { ef: part.len(), rerank: part.len() },
+    };
+    setting.ef = setting.ef.max(k);
+    setting.rerank = if loaded.form.is_exact() { setting.ef } else { setting.rerank.max(k) };
+    let is_seen = |row: u32| part.key(row).is_some_and(|key| query.sees(key, part.ended.get(row)));
+    let is_filtered = !matches!(query.search.filter, Filter::All);
+    // Where all is seen and all counts, nothing needs to be asked of each row.
+    let may_hide = part.ended.count() > 0 || part.newest > query.at;
+    let mut candidates = Vec::new();
+    if !is_filtered && !may_hide {
+        nearest.is_exact = false;
+        let pool = loaded.form.candidates(&loaded.rows, &query.query, setting.ef, None, desk);
+        candidates.extend(pool.iter().take(setting.rerank).map(|(_, row)| row));
+        nearest.distances += desk.scratch.distances;
+    } else {
+        let ids = part.ids();
+        let passes = |row: u32| {
+            ids.get(row as usize).is_some_and(|id| query.search.filter.passes(*id)) && (!may_hide || is_seen(row))
+        };
+        among(part, loaded, query, (&passes, setting), desk, &mut candidates)?;
+        nearest.is_exact = false;
+        nearest.distances += desk.scratch.distances;
+    }
+    rerank(part, loaded, query, &candidates, nearest)
+}
+
+/// Candidates among the rows that pass: all that do, if they are few, or those that a walk finds.
+fn among(
+    part: &Sealed,
+    loaded: &Loaded,
+    query: &Asked<'_>,
+    (passes, setting): (&dyn Fn(u32) -> bool, Setting),
+    desk: &mut Desk,
+    candidates: &mut Vec<u32>,
+) -> Result<()> {
+    let rows = part.len() as u32;
+    let step = (rows / TRIED).max(1) | 1;
+    let tried: Vec<u32> = (0..rows).step_by(step as usize).collect();
+    let seeds: Vec<u32> = tried.iter().copied().filter(|row| passes(*row)).collect();
+    let share = seeds.len() as f64 / tried.len().max(1) as f64;
+    if (share * f64::from(rows)) as u64 <= FEW {
+        let few: Vec<u32> = match query.search.filter {
+            Filter::Ids(ids) if ids.len() < u64::from(rows) / 2 => {
+                let mut few = Vec::new();
+                for id in ids.iter() {
+                    few.extend(part.entries_of(id)?.into_iter().map(|(_, row)| row).filter(|row| passes(*row)));
+                }
+                few
+            }
+            _ => (0..rows).filter(|row| passes(*row)).collect(),
+        };
+        let pool = loaded.form.scan(&loaded.rows, &query.query, &few, setting.rerank.max(30), desk);
+        candidates.extend(pool.iter().map(|(_, row)| row));
+        return Ok(());
+    }
+    let every = (seeds.len() / SEEDS).max(1);
+    let seeds: Vec<u32> = seeds.into_iter().step_by(every).collect();
+    let is_filtered = !matches!(query.search.filter, Filter::All);
+    let ef = if is_filtered { setting.ef * FILTERED_EFFORT } else { setting.ef };
+    let pool = loaded.form.candidates(&loaded.rows, &query.query, ef, Some((passes, &seeds)), desk);
+    let rerank = if is_filtered { setting.rerank + setting.rerank / 2 } else { setting.rerank };
+    candidates.extend(pool.iter().take(rerank).map(|(_, row)| row));
+    Ok(())
+}
+
+fn rerank(
+    part: &Sealed,
+    loaded: &Loaded,
+    query: &Asked<'_>,
+    candidates: &[u32],
+    nearest: &mut Nearest,
+) -> Result<()> {
+    let space = loaded.rows.space();
+    let prefetch = |row: &u32| crate::graph::Space::prefetch(&space, *row);
+    candidates.iter().take(AHEAD).for_each(prefetch);
+    for (at, row) in candidates.iter().enumerate() {
+        candidates.get(at + AHEAD).into_iter().for_each(prefetch);
+        let distance = part.distance(loaded, &query.query, *row)?;
+        if distance <= nearest.worst()
+            && let Some(key) = part.key(*row)
+        {
+            nearest.add(distance, key);
+        }
+    }
+    nearest.distances += candidates.len() as u64;
+    Ok(())
+}

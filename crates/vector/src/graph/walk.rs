@@ -1,0 +1,146 @@
+//! Walks: from node to node towards a query.
+
+use super::{Lowest, Pool, Space, Visited};
+
+/// How many nodes ahead of the one that is looked at are asked for.
+const AHEAD: usize = 8;
+
+/// What a search needs, kept from one to the next.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    visited: Visited,
+    pub(super) pool: Pool,
+    fresh: Vec<u32>,
+    /// How many distances the last search has computed.
+    pub distances: u64,
+}
+
+impl Scratch {
+    /// What the last search has found, nearest first.
+    #[must_use]
+    pub const fn found(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// To the node of a level from which none of its neighbours is nearer. `links` appends a node's neighbours.
+    pub(super) fn descend<S: Space>(
+        &mut self,
+        space: &S,
+        query: &S::Query,
+        mut best: (f32, u32),
+        links: impl Fn(u32, &mut Vec<u32>),
+    ) -> (f32, u32) {
+        loop {
+            self.fresh.clear();
+            links(best.1, &mut self.fresh);
+            self.distances += self.fresh.len() as u64;
+            self.fresh.iter().for_each(|node| space.prefetch(*node));
+            let near = self.fresh.iter().map(|node| (space.distance(query, *node), *node));
+            match near.min_by(|a, b| a.0.total_cmp(&b.0)) {
+                Some(next) if next.0 < best.0 => best = next,
+                _ => return best,
+            }
+        }
+    }
+
+    /// Fills the pool with the nearest of some nodes.
+    pub fn scan<S: Space>(&mut self, space: &S, query: &S::Query, of: &[u32], keep: usize) {
+        self.pool.clear(keep);
+        self.distances = 0;
+        self.fresh.clear();
+        self.fresh.extend_from_slice(of);
+        self.look_at_fresh(space, query);
+    }
+
+    /// Fills the pool with the nearest of all nodes that pass.
+    pub fn scan_all<S: Space>(&mut self, space: &S, query: &S::Query, keep: usize, passes: &dyn Fn(u32) -> bool) {
+        self.pool.clear(keep);
+        self.distances = 0;
+        for node in (0..space.len() as u32).filter(|node| passes(*node)) {
+            self.pool.add(space.distance(query, node), node);
+            self.distances += 1;
+        }
+    }
+
+    /// Fills the pool, from `entry` on, with the nearest of the `nodes` that links lead to.
+    pub(super) fn walk<S: Space>(
+        &mut self,
+        space: &S,
+        query: &S::Query,
+        entry: (f32, u32),
+        nodes: usize,
+        links: impl Fn(u32, &mut Vec<u32>),
+    ) {
+        self.visited.start(nodes);
+        self.visited.visit(entry.1);
+        self.pool.add(entry.0, entry.1);
+        while let Some(node) = self.pool.take_next() {
+            self.fresh.clear();
+            links(node, &mut self.fresh);
+            let visited = &mut self.visited;
+            self.fresh.retain(|next| visited.visit(*next));
+            self.look_at_fresh(space, query);
+        }
+    }
+
+    /// Measures the fresh nodes and takes the near ones in.
+    fn look_at_fresh<S: Space>(&mut self, space: &S, query: &S::Query) {
+        let Self { pool, fresh, distances, .. } = self;
+        fresh.iter().take(AHEAD).for_each(|next| space.prefetch(*next));
+        for (i, next) in fresh.iter().enumerate() {
+            if let Some(later) = fresh.get(i + AHEAD) {
+                space.prefetch(*later);
+            }
+            pool.add(space.distance(query, *next), *next);
+        }
+        *distances += fresh.len() as u64;
+    }
+
+    /// Fills the pool with the nearest of the nodes that pass.
+    pub(super) fn walk_among<S: Space>(
+        &mut self,
+        space: &S,
+        query: &S::Query,
+        (entry, seeds): ((f32, u32), &[u32]),
+        passes: &dyn Fn(u32) -> bool,
+        lowest: &Lowest<'_>,
+    ) {
+        self.visited.start(lowest.degrees.len());
+        self.fresh.clear();
+        self.fresh.extend(seeds.iter().copied().filter(|seed| self.visited.visit(*seed)));
+        if self.visited.visit(entry.1) && passes(entry.1) {
+            self.fresh.push(entry.1);
+        }
+        self.gather_among(entry.1, passes, lowest);
+        self.look_at_fresh(space, query);
+        while let Some(node) = self.pool.take_next() {
+            self.fresh.clear();
+            self.gather_among(node, passes, lowest);
+            self.look_at_fresh(space, query);
+        }
+    }
+
+    /// The neighbours that pass and are new; in place of one that does not pass, its own neighbours, until there are as
+    /// many as a node has links.
+    fn gather_among(&mut self, node: u32, passes: &dyn Fn(u32) -> bool, lowest: &Lowest<'_>) {
+        let Self { visited, fresh, .. } = self;
+        let most = fresh.len() + lowest.m0;
+        for next in lowest.neighbours(node) {
+            if passes(*next) {
+                if visited.visit(*next) {
+                    fresh.push(*next);
+                }
+                continue;
+            }
+            // One that does not pass is expanded once in a search.
+            if fresh.len() >= most || !visited.visit(*next) {
+                continue;
+            }
+            for beyond in lowest.neighbours(*next) {
+                if passes(*beyond) && visited.visit(*beyond) {
+                    fresh.push(*beyond);
+                }
+            }
+        }
+    }
+}
