@@ -6,13 +6,14 @@
 //!
 //! ```text
 //!  sum((u - v)^2)         = sum(u^2) - 2 sum(u v) + sum(v^2)
-//!  -sum((m + u) (m + v))  = -m sum(u) - sum(u v) + ...         m = (low + 128 step) / step
+//!  -sum((m + u) (m + v))  = -m sum(u) - sum(u v) - m sum(v) - m^2 n         m = (low + 128 step) / step
 //!  sum(u v)               = sum(c v) - 128 sum(v)
 //! ```
 //!
-//! What depends on `v` alone does not change the order. So a distance is `term[row] - factor * sum(c v)`: one product of
-//! unsigned and signed bytes, and one number that is stored behind the code. Numbers that lie about evenly on both sides
-//! of 0 get `m = 0`, and products of them need no term.
+//! So a distance is `offset[v] + term[u] - factor * sum(c v)`: one product of unsigned and signed bytes, one number that
+//! goes with the query and one that is stored behind the code. (The offset does not change the order of rows, but
+//! whoever builds a graph compares distances of different queries.) Numbers that lie about evenly on both sides of 0 get
+//! `m = 0`, and products of them need no term.
 
 use crate::bytes::{Reader, Writer};
 use crate::graph::Space;
@@ -23,7 +24,7 @@ use nodedb_env::Pages;
 use std::sync::Arc;
 
 /// Which share of the numbers on each side is cut off, so that a few outliers do not make all others coarse.
-const CUT: f64 = 0.0005;
+const CUT: f64 = 0.00005;
 /// Bytes of a line of the cache.
 const LINE: usize = 64;
 /// Where the numbers lie so unevenly that bounds around 0 would waste more than this, the bounds are theirs.
@@ -60,12 +61,13 @@ impl Scale {
     fn middle(self) -> f32 {
         self.low / self.step + 128.0
     }
+}
 
-    /// The signed codes of a vector that others are compared with.
-    pub fn query(self, vector: &[f32], codes: &mut Vec<i8>) {
-        codes.clear();
-        codes.extend(vector.iter().map(|x| (self.code(*x) ^ 0x80).cast_signed()));
-    }
+/// The code of a vector that others are compared with.
+#[derive(Clone, Debug, Default)]
+pub struct CodeQuery {
+    codes: Vec<i8>,
+    offset: f32,
 }
 
 /// How codes lie in memory.
@@ -102,6 +104,26 @@ impl Layout {
     pub const fn stride(&self) -> usize {
         let used = if self.has_terms { self.term_at() + 4 } else { self.dimension };
         used.next_multiple_of(LINE)
+    }
+
+    /// Makes a vector ready to be compared with codes.
+    pub fn query(&self, vector: &[f32], query: &mut CodeQuery) {
+        query.codes.clear();
+        query.codes.extend(vector.iter().map(|x| (self.scale.code(*x) ^ 0x80).cast_signed()));
+        self.set_offset(query);
+    }
+
+    fn set_offset(&self, query: &mut CodeQuery) {
+        let (sum, squares) = query.codes.iter().fold((0_i64, 0_i64), |(sum, squares), v| {
+            let v = i64::from(*v);
+            (sum + v, squares + v * v)
+        });
+        query.offset = if self.is_product {
+            let middle = self.scale.middle();
+            (128 * sum) as f32 - middle * sum as f32 - middle * middle * self.dimension as f32
+        } else {
+            (squares + 256 * sum) as f32
+        };
     }
 
     /// Writes a vector's code, and what belongs to it, into a place of [`Layout::stride`] bytes.
@@ -216,32 +238,33 @@ impl<'c> CodeSpace<'c> {
 }
 
 impl Space for CodeSpace<'_> {
-    type Query = Vec<i8>;
+    type Query = CodeQuery;
 
     fn len(&self) -> usize {
         self.bytes.len() / self.stride
     }
 
     #[inline]
-    fn distance(&self, query: &Vec<i8>, node: u32) -> f32 {
+    fn distance(&self, query: &CodeQuery, node: u32) -> f32 {
         let row = self.row(node);
         let (code, rest) = row.split_at_checked(self.layout.dimension).unwrap_or_default();
-        let product = self.factor * (self.kernels.code_product)(code, query) as f32;
+        let product = self.factor * (self.kernels.code_product)(code, &query.codes) as f32;
         if !self.layout.has_terms {
-            return -product;
+            return query.offset - product;
         }
         let padding = self.layout.term_at() - self.layout.dimension;
         let term = rest.get(padding..padding + 4).and_then(|term| term.try_into().ok());
-        term.map_or(f32::INFINITY, |term| f32::from_le_bytes(term) - product)
+        term.map_or(f32::INFINITY, |term| query.offset + (f32::from_le_bytes(term) - product))
     }
 
-    fn as_query(&self, node: u32, query: &mut Vec<i8>) {
-        query.clear();
-        query.extend(self.code(node).iter().map(|code| (code ^ 0x80).cast_signed()));
+    fn as_query(&self, node: u32, query: &mut CodeQuery) {
+        query.codes.clear();
+        query.codes.extend(self.code(node).iter().map(|code| (code ^ 0x80).cast_signed()));
+        self.layout.set_offset(query);
     }
 
-    fn no_query(&self) -> Vec<i8> {
-        Vec::new()
+    fn no_query(&self) -> CodeQuery {
+        CodeQuery::default()
     }
 
     #[inline]
@@ -279,8 +302,8 @@ mod tests {
             let codes = Codes::of(metric.geometry(), dimension, &rows).unwrap();
             let (space, kernels) = (CodeSpace::new(&codes), kernels::best());
             let query = &rows[..dimension];
-            let mut signed = Vec::new();
-            codes.layout.scale.query(query, &mut signed);
+            let mut signed = CodeQuery::default();
+            codes.layout.query(query, &mut signed);
             let exact = |row: usize| {
                 metric.geometry().between(&kernels.f32, query, &rows[row * dimension..(row + 1) * dimension])
             };
@@ -293,11 +316,31 @@ mod tests {
         }
     }
 
+    /// A distance is about the true one, in squares of steps, whoever of the two asks.
+    #[test]
+    fn distances_of_different_queries_compare() {
+        for (geometry, shift) in [(Geometry::Squares, 1.0), (Geometry::Squares, -4.0), (Geometry::Product, -3.0)] {
+            let (dimension, count) = (70, 60);
+            let rows = vectors(count, dimension, shift);
+            let codes = Codes::of(geometry, dimension, &rows).unwrap();
+            let (space, mut query) = (CodeSpace::new(&codes), CodeQuery::default());
+            for a in 0..count {
+                space.as_query(a as u32, &mut query);
+                for b in 0..count {
+                    let row = |n: usize| &rows[n * dimension..(n + 1) * dimension];
+                    let true_one = geometry.between(&kernels::best().f32, row(a), row(b));
+                    let found = space.distance(&query, b as u32) * codes.layout.scale.step.powi(2);
+                    assert!((found - true_one).abs() < 0.01 * (1.0 + true_one.abs()), "{geometry:?}: {found}, {true_one}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn numbers_that_are_all_the_same_have_codes_too() {
         let codes = Codes::of(Geometry::Squares, 3, &[7.0; 9]).unwrap();
-        let (space, mut query) = (CodeSpace::new(&codes), Vec::new());
-        codes.layout.scale.query(&[7.0; 3], &mut query);
+        let (space, mut query) = (CodeSpace::new(&codes), CodeQuery::default());
+        codes.layout.query(&[7.0; 3], &mut query);
         let distances: Vec<f32> = (0..3).map(|row| space.distance(&query, row)).collect();
         assert!(distances.iter().all(|d| d.is_finite() && *d == distances[0]), "{distances:?}");
         assert!(Codes::of(Geometry::Sum, 3, &[7.0; 9]).is_none());

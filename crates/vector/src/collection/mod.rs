@@ -282,12 +282,30 @@ impl VectorCollection {
                 self.options.seal_threshold
             )));
         }
+        self.freeze(writer, parts)
+    }
+
+    fn freeze(&self, writer: &mut Writer, parts: &Parts) -> Result<Arc<Parts>> {
         let growing = Arc::new(Growing::new(writer.take_number(), self.options.shape, self.options.seal_threshold)?);
         let mut frozen = parts.frozen.clone();
         frozen.push(parts.growing.clone());
         let parts = Arc::new(Parts { growing, frozen, sealed: parts.sealed.clone() });
         *self.parts.write() = parts.clone();
         Ok(parts)
+    }
+
+    /// Freezes the growing part before it is full, so that the next job builds it; after a bulk load, say.
+    ///
+    /// # Errors
+    /// `Io` if there is no memory for a new part.
+    pub fn seal(&self) -> Result<()> {
+        self.check_alive()?;
+        let mut writer = self.writer.lock();
+        let parts = self.parts();
+        if parts.growing.len() > 0 {
+            self.freeze(&mut writer, &parts)?;
+        }
+        Ok(())
     }
 }
 

@@ -70,7 +70,7 @@ fn small_graphs_hold_everything() {
         let space = CodeSpace::new(&codes);
         let graph = build(&space, 1);
         let (mut scratch, mut query) = (Scratch::default(), space.no_query());
-        codes.layout.scale.query(&[0.0; DIMENSION], &mut query);
+        codes.layout.query(&[0.0; DIMENSION], &mut query);
         let mut found: Vec<u32> = graph.search(&space, &query, 64, &mut scratch).iter().map(|(_, node)| node).collect();
         found.sort_unstable();
         assert_eq!(found, (0..count as u32).collect::<Vec<_>>());

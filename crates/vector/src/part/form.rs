@@ -3,7 +3,7 @@
 use super::container::{Container, Tag};
 use super::curve::{Curve, NEIGHBOURS, Point, Setting};
 use crate::bytes::{Reader, Writer};
-use crate::codes::{CodeSpace, Codes, Layout};
+use crate::codes::{CodeQuery, CodeSpace, Codes, Layout};
 use crate::graph::{Builder, Graph, Parameters, Pool, Scratch, Space};
 use crate::matrix::Matrix;
 use crate::section::Section;
@@ -23,7 +23,7 @@ pub type Among<'a> = (&'a dyn Fn(u32) -> bool, &'a [u32]);
 pub struct Desk {
     /// Of the walks.
     pub scratch: Scratch,
-    signed: Vec<i8>,
+    signed: CodeQuery,
 }
 
 /// A way to find candidates in a part.
@@ -122,9 +122,9 @@ impl GraphForm {
             Quantisation::Bytes => match encode(rows)? {
                 Some(codes) => {
                     let space = CodeSpace::new(&codes);
-                    let query = |row: &Query, query: &mut Vec<i8>| {
+                    let query = |row: &Query, query: &mut CodeQuery| {
                         if let Query::Numbers(numbers) = row {
-                            codes.layout.scale.query(numbers, query);
+                            codes.layout.query(numbers, query);
                         }
                     };
                     let (graph, curve) = build_over(&space, rows, plan, &Ask { query, is_exact: false })?;
@@ -205,7 +205,7 @@ impl Form for GraphForm {
         let Desk { scratch, signed } = desk;
         match (&self.codes, query) {
             (Some(codes), Query::Numbers(numbers)) => {
-                codes.layout.scale.query(numbers, signed);
+                codes.layout.query(numbers, signed);
                 search(&self.graph, &CodeSpace::new(codes), signed, ef, among, scratch)
             }
             _ => search(&self.graph, &rows.space(), query, ef, among, scratch),
@@ -216,7 +216,7 @@ impl Form for GraphForm {
         let Desk { scratch, signed } = desk;
         match (&self.codes, query) {
             (Some(codes), Query::Numbers(numbers)) => {
-                codes.layout.scale.query(numbers, signed);
+                codes.layout.query(numbers, signed);
                 scratch.scan(&CodeSpace::new(codes), signed, of, keep)
             }
             _ => scratch.scan(&rows.space(), query, of, keep),
