@@ -274,7 +274,7 @@ impl Engine {
         let search = Search { effort: effort(&message["setting"])?, ..Search::nearest(k) };
         let filters = self.filters(message, choice)?;
         let is_batch = text(message, "mode")? == "batch" && matches!(filters, Filters::None);
-        let (mut ids, mut latencies) = (vec![-1_i64; count * k], Vec::new());
+        let (mut ids, mut latencies, mut distances) = (vec![-1_i64; count * k], Vec::new(), Vec::new());
         let (began, began_cpu) = (Instant::now(), cpu());
         let mut last = began;
         for _ in 0..repeat {
@@ -286,6 +286,7 @@ impl Engine {
             }
             for (at, (query, ids)) in queries.iter().zip(ids.chunks_mut(k)).enumerate() {
                 let found = self.filtered(collection, *query, search, (&filters, at))?;
+                distances.push(found.distances);
                 found.hits.iter().zip(ids).for_each(|(hit, id)| *id = hit.id.cast_signed());
                 let now = Instant::now();
                 latencies.push((now - last).as_secs_f64());
@@ -299,7 +300,9 @@ impl Engine {
             let body: Vec<u8> = latencies.iter().flat_map(|s| s.to_le_bytes()).collect();
             write_npy(path, "<f8", &[repeat, count], &body)?;
         }
-        Ok(json!({ "seconds": seconds, "cpu_seconds": cpu_seconds }))
+        distances.sort_unstable();
+        let (median, most) = (distances.get(distances.len() / 2), distances.get(distances.len() * 99 / 100));
+        Ok(json!({ "seconds": seconds, "cpu_seconds": cpu_seconds, "distances_p50": median, "distances_p99": most }))
     }
 
     /// As a database with an index on the column would: few rows are named, many are asked for one by one.

@@ -257,6 +257,10 @@ impl Space for CodeSpace<'_> {
         term.map_or(f32::INFINITY, |term| query.offset + (f32::from_le_bytes(term) - product))
     }
 
+    fn origin(&self) -> f32 {
+        if self.layout.is_product { self.layout.scale.step.powi(-2) } else { 0.0 }
+    }
+
     fn as_query(&self, node: u32, query: &mut CodeQuery) {
         query.codes.clear();
         query.codes.extend(self.code(node).iter().map(|code| (code ^ 0x80).cast_signed()));

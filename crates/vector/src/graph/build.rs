@@ -1,6 +1,6 @@
 //! Building a graph, by as many threads as come to help.
 
-use super::{Graph, Scratch, Space};
+use super::{Graph, NO_LINK, Scratch, Space};
 use crate::section::Section;
 use crate::{Error, Result};
 use nodedb_env::{Random, SeededRandom};
@@ -204,7 +204,7 @@ impl<'s, S: Space> Builder<'s, S> {
         for at in (0..=level.min(top)).rev() {
             let links = |node, into: &mut Vec<u32>| self.append_links(node, at, into);
             work.scratch.pool.clear(self.parameters.ef_construction);
-            work.scratch.walk(self.space, &work.query, best, self.nodes.len(), links);
+            work.scratch.walk(self.space, &work.query, best, self.nodes.len(), &links);
             let found: Vec<(f32, u32)> = work.scratch.pool.iter().filter(|(_, other)| *other != node).collect();
             best = found.first().copied().unwrap_or(best);
             let chosen = self.choose(&found, self.parameters.m, &mut work.other);
@@ -286,12 +286,12 @@ impl<'s, S: Space> Builder<'s, S> {
     /// `Io` if there is not enough memory.
     pub fn freeze(&self) -> Result<Graph> {
         let (m0, count) = (self.parameters.m0, self.nodes.len());
-        let (mut links, mut degrees) = (vec![0; count * m0], vec![0; count]);
+        let mut links = vec![NO_LINK; count * m0];
         let mut upper: Vec<UpperLevel> = Vec::new();
         for (number, node) in self.nodes.iter().enumerate() {
             for (level, own) in node.links.lock().iter().enumerate() {
                 let Some(above) = level.checked_sub(1) else {
-                    place(&mut links, &mut degrees, number, m0, own);
+                    place(&mut links, number, m0, own);
                     continue;
                 };
                 if upper.len() <= above {
@@ -308,8 +308,7 @@ impl<'s, S: Space> Builder<'s, S> {
         let entry = self.entry.lock().map_or(0, |(node, _)| node);
         let no_memory = |e| Error::Io("no memory for a graph".to_owned(), e);
         let links = Section::of(&links).map_err(no_memory)?;
-        let degrees = Section::of(&degrees).map_err(no_memory)?;
-        Graph::new(m0, entry, (links, degrees, Section::of(&upper).map_err(no_memory)?))
+        Graph::new(m0, entry, (links, Section::of(&upper).map_err(no_memory)?))
     }
 
     /// The finished graph, in which walks come to every node.
@@ -406,10 +405,9 @@ impl UpperLevel {
     }
 }
 
-fn place(links: &mut [u32], degrees: &mut [u16], node: usize, m0: usize, own: &[u32]) {
+fn place(links: &mut [u32], node: usize, m0: usize, own: &[u32]) {
     let own = own.get(..own.len().min(m0)).unwrap_or_default();
-    if let (Some(places), Some(degree)) = (links.get_mut(node * m0..node * m0 + own.len()), degrees.get_mut(node)) {
+    if let Some(places) = links.get_mut(node * m0..node * m0 + own.len()) {
         places.copy_from_slice(own);
-        *degree = own.len() as u16;
     }
 }

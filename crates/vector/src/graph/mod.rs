@@ -41,6 +41,11 @@ pub trait Space: Sync {
     /// How far a node is from the query; less is nearer.
     fn distance(&self, query: &Self::Query, node: u32) -> f32;
 
+    /// What makes distances begin at 0 when it is added to them.
+    fn origin(&self) -> f32 {
+        0.0
+    }
+
     /// Makes a node the query.
     fn as_query(&self, node: u32, query: &mut Self::Query);
 
@@ -55,9 +60,8 @@ pub trait Space: Sync {
 #[derive(Clone, Debug)]
 pub struct Graph {
     m0: usize,
-    /// `m0` places for each node, of which `degrees` says how many are used.
+    /// `m0` places for each node; what is behind its last link is [`NO_LINK`].
     links: Section<u32>,
-    degrees: Section<u16>,
     /// From level 1 on: for each level how many nodes it has; the nodes, in order; where each one's links begin, and
     /// where the last one's end; the links.
     upper: Section<u32>,
@@ -92,19 +96,19 @@ impl Graph {
     pub(crate) fn new(
         m0: usize,
         entry: u32,
-        (links, degrees, upper): (Section<u32>, Section<u16>, Section<u32>),
+        (links, upper): (Section<u32>, Section<u32>),
     ) -> Result<Self> {
-        let count = degrees.len();
-        if links.len() != count * m0 || (count > 0 && entry as usize >= count) {
+        let count = links.len().checked_div(m0).unwrap_or(0);
+        if links.len() != count * m0 || (count > 0 && entry as usize >= count) || count > Pool::MOST_NODES {
             return Err(Error::damaged("a graph whose parts do not fit each other"));
         }
         let levels = levels(&upper).ok_or_else(|| Error::damaged("a graph with impossible upper levels"))?;
-        Ok(Self { m0, links, degrees, upper, levels, entry })
+        Ok(Self { m0, links, upper, levels, entry })
     }
 
-    /// Links, degrees and upper levels, as they lie in memory.
-    pub(crate) fn sections(&self) -> (&[u32], &[u16], &[u32]) {
-        (&self.links, &self.degrees, &self.upper)
+    /// Links and upper levels, as they lie in memory.
+    pub(crate) fn sections(&self) -> (&[u32], &[u32]) {
+        (&self.links, &self.upper)
     }
 
     /// The node where walks begin.
@@ -122,13 +126,13 @@ impl Graph {
     /// How many nodes there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.degrees.len()
+        self.links.len().checked_div(self.m0).unwrap_or(0)
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.degrees.is_empty()
+        self.links.is_empty()
     }
 
     /// The neighbours of a node at the lowest level.
@@ -146,7 +150,7 @@ impl Graph {
     }
 
     fn lowest(&self) -> Lowest<'_> {
-        Lowest { m0: self.m0, links: &self.links, degrees: &self.degrees }
+        Lowest { m0: self.m0, links: &self.links }
     }
 
     /// The `ef` nearest nodes that a walk finds, nearest first.
@@ -156,8 +160,7 @@ impl Graph {
         if !self.is_empty() {
             let entry = self.descend(space, query, scratch);
             let lowest = self.lowest();
-            let links = |node, into: &mut Vec<u32>| into.extend_from_slice(lowest.neighbours(node));
-            scratch.walk(space, query, entry, self.len(), links);
+            scratch.walk(space, query, entry, self.len(), &lowest);
         }
         &scratch.pool
     }
@@ -196,20 +199,50 @@ impl Graph {
     }
 }
 
+/// What is no node.
+const NO_LINK: u32 = u32::MAX;
+
+/// Where a walk learns where to go from a node.
+trait Links {
+    /// Appends a node's neighbours.
+    fn append(&self, node: u32, into: &mut Vec<u32>);
+
+    /// The node's neighbours will be asked for soon.
+    fn prefetch(&self, _node: u32) {}
+}
+
+impl<F: Fn(u32, &mut Vec<u32>)> Links for F {
+    fn append(&self, node: u32, into: &mut Vec<u32>) {
+        self(node, into);
+    }
+}
+
 /// The lowest level, out of its sections.
 #[derive(Clone, Copy)]
 struct Lowest<'g> {
     m0: usize,
     links: &'g [u32],
-    degrees: &'g [u16],
 }
 
 impl<'g> Lowest<'g> {
     #[inline]
     fn neighbours(&self, node: u32) -> &'g [u32] {
-        let degree = usize::from(self.degrees.get(node as usize).copied().unwrap_or(0));
         let start = node as usize * self.m0;
-        self.links.get(start..start + degree.min(self.m0)).unwrap_or_default()
+        let all = self.links.get(start..start + self.m0).unwrap_or_default();
+        all.get(..all.iter().position(|link| *link == NO_LINK).unwrap_or(all.len())).unwrap_or_default()
+    }
+}
+
+impl Links for Lowest<'_> {
+    #[inline]
+    fn append(&self, node: u32, into: &mut Vec<u32>) {
+        into.extend_from_slice(self.neighbours(node));
+    }
+
+    #[inline]
+    fn prefetch(&self, node: u32) {
+        let start = node as usize * self.m0;
+        crate::kernels::prefetch(bytemuck::cast_slice(self.links.get(start..start + self.m0).unwrap_or_default()));
     }
 }
 

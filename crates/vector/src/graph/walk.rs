@@ -1,6 +1,6 @@
 //! Walks: from node to node towards a query.
 
-use super::{Lowest, Pool, Space, Visited};
+use super::{Links, Lowest, Pool, Space, Visited};
 
 /// How many nodes ahead of the one that is looked at are asked for.
 const AHEAD: usize = 8;
@@ -59,6 +59,7 @@ impl Scratch {
         for node in (0..space.len() as u32).filter(|node| passes(*node)) {
             self.pool.add(space.distance(query, node), node);
             self.distances += 1;
+            self.pool.merge();
         }
     }
 
@@ -69,14 +70,19 @@ impl Scratch {
         query: &S::Query,
         entry: (f32, u32),
         nodes: usize,
-        links: impl Fn(u32, &mut Vec<u32>),
+        links: &impl Links,
     ) {
         self.visited.start(nodes);
         self.visited.visit(entry.1);
         self.pool.add(entry.0, entry.1);
+        self.pool.merge();
         while let Some(node) = self.pool.take_next() {
             self.fresh.clear();
-            links(node, &mut self.fresh);
+            links.append(node, &mut self.fresh);
+            // Unless something nearer is found now, that is where the walk goes next.
+            if let Some(next) = self.pool.peek_next() {
+                links.prefetch(next);
+            }
             let visited = &mut self.visited;
             self.fresh.retain(|next| visited.visit(*next));
             self.look_at_fresh(space, query);
@@ -93,6 +99,7 @@ impl Scratch {
             }
             pool.add(space.distance(query, *next), *next);
         }
+        pool.merge();
         *distances += fresh.len() as u64;
     }
 
@@ -105,7 +112,7 @@ impl Scratch {
         passes: &dyn Fn(u32) -> bool,
         lowest: &Lowest<'_>,
     ) {
-        self.visited.start(lowest.degrees.len());
+        self.visited.start(space.len());
         self.fresh.clear();
         self.fresh.extend(seeds.iter().copied().filter(|seed| self.visited.visit(*seed)));
         if self.visited.visit(entry.1) && passes(entry.1) {

@@ -301,16 +301,14 @@ mod avx512 {
 
     /// Bytes from both slices, 64 at a time, the last ones filled up with zeros.
     macro_rules! bytes {
-        ($a:ident, $b:ident, |$x:ident, $y:ident, $turn:ident| $step:expr) => {
+        ($a:ident, $b:ident, |$x:ident, $y:ident| $step:expr) => {
             let (wide_a, wide_b) = ($a.chunks_exact(64), $b.chunks_exact(64));
             let (rest_a, rest_b) = (wide_a.remainder(), wide_b.remainder());
-            let mut $turn = 0_usize;
             for (a, b) in wide_a.zip(wide_b) {
                 // SAFETY: both chunks have 64 bytes.
                 let ($x, $y) =
                     unsafe { (_mm512_loadu_si512(a.as_ptr().cast()), _mm512_loadu_si512(b.as_ptr().cast())) };
                 $step;
-                $turn += 1;
             }
             if !rest_a.is_empty() {
                 let mask = mask64(rest_a.len());
@@ -326,29 +324,37 @@ mod avx512 {
         };
     }
 
+    /// Two sums, so that one product need not wait for the other.
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     pub(super) unsafe fn code_product(a: &[u8], b: &[i8]) -> i32 {
-        let mut sums = [_mm512_setzero_si512(); 2];
-        bytes!(a, b, |x, y, turn| {
-            let [even, odd] = &mut sums;
-            let sum = if turn.is_multiple_of(2) { even } else { odd };
-            *sum = _mm512_dpbusd_epi32(*sum, x, y);
-        });
-        let [s0, s1] = sums;
-        _mm512_reduce_add_epi32(_mm512_add_epi32(s0, s1))
+        let (mut even, mut odd) = (_mm512_setzero_si512(), _mm512_setzero_si512());
+        let (wide_a, wide_b) = (a.chunks_exact(128), b.chunks_exact(128));
+        let (rest_a, rest_b) = (wide_a.remainder(), wide_b.remainder());
+        for (a, b) in wide_a.zip(wide_b) {
+            // SAFETY: both chunks have 128 bytes.
+            unsafe {
+                let (x, y) = (_mm512_loadu_si512(a.as_ptr().cast()), _mm512_loadu_si512(b.as_ptr().cast()));
+                even = _mm512_dpbusd_epi32(even, x, y);
+                let (x, y) =
+                    (_mm512_loadu_si512(a.as_ptr().add(64).cast()), _mm512_loadu_si512(b.as_ptr().add(64).cast()));
+                odd = _mm512_dpbusd_epi32(odd, x, y);
+            }
+        }
+        bytes!(rest_a, rest_b, |x, y| even = _mm512_dpbusd_epi32(even, x, y));
+        _mm512_reduce_add_epi32(_mm512_add_epi32(even, odd))
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq")]
     pub(super) unsafe fn differing(a: &[u8], b: &[u8]) -> u32 {
         let mut count = _mm512_setzero_si512();
-        bytes!(a, b, |x, y, _turn| count = _mm512_add_epi64(count, _mm512_popcnt_epi64(_mm512_xor_si512(x, y))));
+        bytes!(a, b, |x, y| count = _mm512_add_epi64(count, _mm512_popcnt_epi64(_mm512_xor_si512(x, y))));
         _mm512_reduce_add_epi64(count) as u32
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq")]
     pub(super) unsafe fn shared(a: &[u8], b: &[u8]) -> (u32, u32) {
         let (mut both, mut either) = (_mm512_setzero_si512(), _mm512_setzero_si512());
-        bytes!(a, b, |x, y, _turn| {
+        bytes!(a, b, |x, y| {
             both = _mm512_add_epi64(both, _mm512_popcnt_epi64(_mm512_and_si512(x, y)));
             either = _mm512_add_epi64(either, _mm512_popcnt_epi64(_mm512_or_si512(x, y)));
         });

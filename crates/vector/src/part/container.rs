@@ -40,8 +40,7 @@ pub enum Tag {
     Factors = 5,
     Codes = 6,
     Links = 7,
-    Degrees = 8,
-    Upper = 9,
+    Upper = 8,
 }
 
 /// Writes a file, durably. Its name is another one until it is whole.

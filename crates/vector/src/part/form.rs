@@ -158,10 +158,9 @@ impl GraphForm {
 
     /// What goes into the sections of a part.
     pub fn sections(&self) -> Vec<(Tag, &[u8])> {
-        let (links, degrees, upper) = self.graph.sections();
+        let (links, upper) = self.graph.sections();
         let mut sections: Vec<(Tag, &[u8])> = vec![
             (Tag::Links, bytemuck::cast_slice(links)),
-            (Tag::Degrees, bytemuck::cast_slice(degrees)),
             (Tag::Upper, bytemuck::cast_slice(upper)),
         ];
         if let Some(codes) = &self.codes {
@@ -183,8 +182,7 @@ impl GraphForm {
         };
         let fits = codes.as_ref().map_or(has_codes == 0, |codes| codes.len() == rows.len());
         let curve = Curve::read(reader)?;
-        let sections =
-            (container.section(Tag::Links)?, container.section(Tag::Degrees)?, container.section(Tag::Upper)?);
+        let sections = (container.section(Tag::Links)?, container.section(Tag::Upper)?);
         let graph = Graph::new(m0, entry, sections)?;
         if !fits || graph.len() != rows.len() {
             return Err(container.damaged("a graph of another number of rows"));
@@ -234,22 +232,21 @@ impl Form for GraphForm {
 
     fn tags(&self) -> &'static [Tag] {
         match self.codes {
-            Some(_) => &[Tag::Codes, Tag::Links, Tag::Degrees, Tag::Upper],
-            None => &[Tag::Rows, Tag::Links, Tag::Degrees, Tag::Upper],
+            Some(_) => &[Tag::Codes, Tag::Links, Tag::Upper],
+            None => &[Tag::Rows, Tag::Links, Tag::Upper],
         }
     }
 
     fn bytes(&self) -> usize {
-        let (links, degrees, upper) = self.graph.sections();
-        links.len() * 4 + degrees.len() * 2 + upper.len() * 4 + self.codes.as_ref().map_or(0, |c| c.bytes().len())
+        let (links, upper) = self.graph.sections();
+        links.len() * 4 + upper.len() * 4 + self.codes.as_ref().map_or(0, |c| c.bytes().len())
     }
 
     fn load(&self) -> Result<Box<dyn Form>> {
         let no_memory = |e| Error::Io("no memory to load a part".to_owned(), e);
-        let (links, degrees, upper) = self.graph.sections();
+        let (links, upper) = self.graph.sections();
         let sections = (
             Section::of(links).map_err(no_memory)?,
-            Section::of(degrees).map_err(no_memory)?,
             Section::of(upper).map_err(no_memory)?,
         );
         let codes = match &self.codes {
