@@ -40,12 +40,12 @@ struct Engine {
 /// Values by row, and rows by value.
 struct Column {
     values: Vec<i32>,
-    rows: Vec<u32>,
+    rows: Vec<u64>,
 }
 
 impl Column {
     fn new(values: Vec<i32>) -> Self {
-        let mut rows: Vec<u32> = (0..values.len() as u32).collect();
+        let mut rows: Vec<u64> = (0..values.len() as u64).collect();
         rows.sort_by_key(|row| values.get(*row as usize).copied());
         Self { values, rows }
     }
@@ -55,8 +55,8 @@ impl Column {
     }
 
     /// The rows with `lo <= value < hi`.
-    fn range(&self, lo: i32, hi: i32) -> &[u32] {
-        let at = |limit| self.rows.partition_point(|row| self.value(u64::from(*row)) < limit);
+    fn range(&self, lo: i32, hi: i32) -> &[u64] {
+        let at = |limit| self.rows.partition_point(|row| self.value(*row) < limit);
         self.rows.get(at(lo)..at(hi)).unwrap_or_default()
     }
 }
@@ -262,7 +262,7 @@ impl Engine {
             return Ok(Filters::Ranges(name, ranges));
         }
         let column = self.columns.get(&name).ok_or("no such column")?;
-        let list = |(lo, hi): &(i32, i32)| column.range(*lo, *hi).iter().map(|row| u64::from(*row)).collect();
+        let list = |(lo, hi): &(i32, i32)| column.range(*lo, *hi).iter().copied().collect();
         Ok(Filters::Lists(ranges.iter().map(list).collect()))
     }
 
@@ -326,11 +326,8 @@ impl Engine {
         };
         let column = self.columns.get(name).ok_or("no such column")?;
         let rows = column.range(lo, hi);
-        if rows.len() <= 2_000 {
-            let mut few: Vec<u64> = rows.iter().map(|row| u64::from(*row)).collect();
-            few.sort_unstable();
-            let ids = RoaringTreemap::from_sorted_iter(few).map_err(|_| "rows that are not sorted")?;
-            return Ok(collection.search(query, &Search { filter: Filter::Ids(&ids), ..search })?);
+        if rows.len() <= 7_000 {
+            return Ok(collection.search(query, &Search { filter: Filter::List(rows), ..search })?);
         }
         let passes = |id: u64| (lo..hi).contains(&column.value(id));
         Ok(collection.search(query, &Search { filter: Filter::Passing(&passes), ..search })?)

@@ -4,13 +4,14 @@ use super::{Part, Parts, VectorCollection};
 use crate::history::History;
 use crate::kernels;
 use crate::part::curve::Setting;
-use crate::part::form::Desk;
+use crate::part::form::{Desk, Width};
 use crate::part::growing::Growing;
 use crate::part::sealed::{Loaded, Sealed};
 use crate::part::{Entries, Key};
 use crate::shape::{Query, Vector};
 use crate::{Error, Result};
 use roaring::RoaringTreemap;
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 /// How hard to search.
@@ -33,6 +34,8 @@ pub enum Filter<'f> {
     All,
     /// These.
     Ids(&'f RoaringTreemap),
+    /// These few, in any order. Each is looked for, so that beyond some ten thousand another kind is quicker.
+    List(&'f [u64]),
     /// Those that this says yes to.
     Passing(&'f (dyn Fn(u64) -> bool + Sync)),
 }
@@ -42,6 +45,7 @@ impl std::fmt::Debug for Filter<'_> {
         match self {
             Self::All => f.write_str("All"),
             Self::Ids(ids) => f.debug_tuple("Ids").field(&ids.len()).finish(),
+            Self::List(ids) => f.debug_tuple("List").field(&ids.len()).finish(),
             Self::Passing(_) => f.write_str("Passing"),
         }
     }
@@ -52,6 +56,7 @@ impl Filter<'_> {
         match self {
             Self::All => true,
             Self::Ids(ids) => ids.contains(id),
+            Self::List(ids) => ids.contains(&id),
             Self::Passing(passes) => passes(id),
         }
     }
@@ -104,13 +109,15 @@ pub struct Found {
 }
 
 /// If no more rows than this pass a filter, they are all looked at.
-const FEW: u64 = 10_000;
+const FEW: u64 = 7_000;
 /// How many ids are tried to find out how many pass.
 const TRIED: u32 = 256;
 /// How many rows that pass a walk starts from.
 const SEEDS: usize = 12;
-/// A filter makes a part harder to search than its curve knows.
-const FILTERED_EFFORT: usize = 2;
+/// If one row in so many counts, they are looked at in order.
+const MANY: usize = 64;
+/// How many of a few rows are compared exactly.
+const RERANKED_FEW: usize = 40;
 
 /// A search that has begun.
 struct Asked<'a> {
@@ -205,10 +212,10 @@ impl VectorCollection {
         nearest: &mut Nearest,
         desk: &mut Desk,
     ) -> Result<()> {
-        if let Filter::Ids(ids) = query.search.filter
-            && ids.len() <= FEW / 8
-        {
-            return look_up(parts, query, ids, nearest);
+        match query.search.filter {
+            Filter::Ids(ids) if ids.len() <= FEW => return look_up(parts, query, &|| ids.iter(), (nearest, desk)),
+            Filter::List(ids) => return look_up(parts, query, &|| ids.iter().copied(), (nearest, desk)),
+            _ => {}
         }
         // What is old is looked at first: an entry that ends meanwhile is found in its new place.
         for part in &parts.sealed {
@@ -274,7 +281,7 @@ impl Cursor<'_> {
             self.search.k = (2 * self.given.len()).max(self.search.k).max(10);
             let found = self.collection.search(self.query, &self.search)?;
             self.is_done = found.hits.len() < self.search.k;
-            let given: std::collections::HashSet<u64> = self.given.iter().copied().collect();
+            let given: HashSet<u64> = self.given.iter().copied().collect();
             self.ahead = found.hits.into_iter().filter(|hit| !given.contains(&hit.id)).collect();
             self.ahead.reverse();
             self.is_done |= self.ahead.is_empty();
@@ -286,33 +293,78 @@ impl Cursor<'_> {
 }
 
 /// The few ids that count, each where it is.
-fn look_up(parts: &Parts, query: &Asked<'_>, ids: &RoaringTreemap, nearest: &mut Nearest) -> Result<()> {
-    for part in parts.all() {
-        let mut rows = Vec::new();
-        for id in ids {
-            rows.extend(part.entries_of(id)?.into_iter().map(|(version, row)| ((id, version), row)));
-        }
+fn look_up<I: Iterator<Item = u64>>(
+    parts: &Parts,
+    query: &Asked<'_>,
+    ids: &dyn Fn() -> I,
+    (nearest, desk): (&mut Nearest, &mut Desk),
+) -> Result<()> {
+    for part in parts.all().filter(|part| part.len() > 0) {
         match part {
             Part::Growing(part) => {
-                let wanted: std::collections::HashSet<u32> = rows.iter().map(|(_, row)| *row).collect();
+                let wanted: HashSet<u32> = ids().flat_map(|id| part.entries_of(id)).map(|(_, row)| row).collect();
                 if !wanted.is_empty() {
                     scan_some(part, query, nearest, &|row| wanted.contains(&row))?;
                 }
             }
             Part::Sealed(part) => {
                 let loaded = part.loaded()?;
-                let space = loaded.rows.space();
-                rows.iter().for_each(|(_, row)| crate::graph::Space::prefetch(&space, *row));
-                for (key, row) in rows {
-                    if query.sees(key, part.ended.get(row)) {
-                        nearest.distances += 1;
-                        nearest.add(part.distance(&loaded, &query.query, row)?, key);
-                    }
-                }
+                let few = rows_of(part, query, ids())?;
+                scan_few(part, &loaded, query, &few, (nearest, desk))?;
             }
         }
     }
     Ok(())
+}
+
+/// The rows of ids that are seen.
+fn rows_of(part: &Sealed, query: &Asked<'_>, ids: impl Iterator<Item = u64>) -> Result<Vec<u32>> {
+    let mut rows = Vec::new();
+    part.each_entry_of(ids, &mut |key, row| {
+        if query.sees(key, part.ended.get(row)) {
+            rows.push(row);
+        }
+    })?;
+    if rows.len() * MANY > part.len() {
+        in_order(&mut rows, part.len());
+    }
+    Ok(rows)
+}
+
+/// Sorts rows by marking them. Memory is read fastest in order.
+fn in_order(rows: &mut Vec<u32>, all: usize) {
+    let mut marks = vec![0_u64; all.div_ceil(64)];
+    for row in rows.iter() {
+        if let Some(word) = marks.get_mut(*row as usize / 64) {
+            *word |= 1 << (row % 64);
+        }
+    }
+    rows.clear();
+    for (mut word, first) in marks.into_iter().zip((0_u32..).step_by(64)) {
+        while word != 0 {
+            rows.push(first + word.trailing_zeros());
+            word &= word - 1;
+        }
+    }
+}
+
+/// The nearest of some rows: by their codes first, where there are more than a few.
+fn scan_few(
+    part: &Sealed,
+    loaded: &Loaded,
+    query: &Asked<'_>,
+    few: &[u32],
+    (nearest, desk): (&mut Nearest, &mut Desk),
+) -> Result<()> {
+    let keep = RERANKED_FEW.max(3 * query.search.k);
+    if few.len() <= keep || query.search.effort == Effort::Exact {
+        return rerank(part, loaded, query, few, nearest);
+    }
+    let pool = loaded.form.scan(&loaded.rows, &query.query, few, keep, desk);
+    let candidates: Vec<u32> = pool.iter().map(|(_, row)| row).collect();
+    nearest.distances += few.len() as u64;
+    nearest.is_exact = false;
+    rerank(part, loaded, query, &candidates, nearest)
 }
 
 fn scan_growing(part: &Growing, query: &Asked<'_>, nearest: &mut Nearest) -> Result<()> {
@@ -379,61 +431,51 @@ fn search_sealed(
     let is_filtered = !matches!(query.search.filter, Filter::All);
     // Where all is seen and all counts, nothing needs to be asked of each row.
     let may_hide = part.ended.count() > 0 || part.newest > query.at;
-    let mut candidates = Vec::new();
+    nearest.is_exact = false;
     if !is_filtered && !may_hide {
-        nearest.is_exact = false;
-        let pool = loaded.form.candidates(&loaded.rows, &query.query, setting.ef, None, desk);
-        candidates.extend(pool.iter().take(setting.rerank).map(|(_, row)| row));
+        let pool = loaded.form.candidates(&loaded.rows, &query.query, Width::of(setting.ef), None, desk);
+        let candidates: Vec<u32> = pool.iter().take(setting.rerank).map(|(_, row)| row).collect();
         nearest.distances += desk.scratch.distances;
-    } else {
-        let ids = part.ids();
-        let passes = |row: u32| {
-            ids.get(row as usize).is_some_and(|id| query.search.filter.passes(*id)) && (!may_hide || is_seen(row))
-        };
-        among(part, loaded, query, (&passes, setting), desk, &mut candidates)?;
-        nearest.is_exact = false;
-        nearest.distances += desk.scratch.distances;
+        return rerank(part, loaded, query, &candidates, nearest);
     }
-    rerank(part, loaded, query, &candidates, nearest)
+    let ids = part.ids();
+    let passes = |row: u32| {
+        ids.get(row as usize).is_some_and(|id| query.search.filter.passes(*id)) && (!may_hide || is_seen(row))
+    };
+    among(part, loaded, query, (&passes, setting), (nearest, desk))
 }
 
-/// Candidates among the rows that pass: all that do, if they are few, or those that a walk finds.
+/// The nearest among the rows that pass: all of which are looked at, if they are few, or those that a walk finds.
 fn among(
     part: &Sealed,
     loaded: &Loaded,
     query: &Asked<'_>,
     (passes, setting): (&dyn Fn(u32) -> bool, Setting),
-    desk: &mut Desk,
-    candidates: &mut Vec<u32>,
+    (nearest, desk): (&mut Nearest, &mut Desk),
 ) -> Result<()> {
     let rows = part.len() as u32;
     let step = (rows / TRIED).max(1) | 1;
-    let tried: Vec<u32> = (0..rows).step_by(step as usize).collect();
-    let seeds: Vec<u32> = tried.iter().copied().filter(|row| passes(*row)).collect();
-    let share = seeds.len() as f64 / tried.len().max(1) as f64;
+    let tried = (0..rows).step_by(step as usize);
+    let all = tried.len();
+    let seeds: Vec<u32> = tried.filter(|row| passes(*row)).collect();
+    let share = seeds.len() as f64 / all.max(1) as f64;
     if (share * f64::from(rows)) as u64 <= FEW {
         let few: Vec<u32> = match query.search.filter {
-            Filter::Ids(ids) if ids.len() < u64::from(rows) / 2 => {
-                let mut few = Vec::new();
-                for id in ids.iter() {
-                    few.extend(part.entries_of(id)?.into_iter().map(|(_, row)| row).filter(|row| passes(*row)));
-                }
-                few
-            }
+            Filter::Ids(ids) if ids.len() < u64::from(rows) / 2 => rows_of(part, query, ids.iter())?,
             _ => (0..rows).filter(|row| passes(*row)).collect(),
         };
-        let pool = loaded.form.scan(&loaded.rows, &query.query, &few, setting.rerank.max(30), desk);
-        candidates.extend(pool.iter().map(|(_, row)| row));
-        return Ok(());
+        return scan_few(part, loaded, query, &few, (nearest, desk));
     }
     let every = (seeds.len() / SEEDS).max(1);
     let seeds: Vec<u32> = seeds.into_iter().step_by(every).collect();
     let is_filtered = !matches!(query.search.filter, Filter::All);
-    let ef = if is_filtered { setting.ef * FILTERED_EFFORT } else { setting.ef };
-    let pool = loaded.form.candidates(&loaded.rows, &query.query, ef, Some((passes, &seeds)), desk);
-    let rerank = if is_filtered { setting.rerank + setting.rerank / 2 } else { setting.rerank };
-    candidates.extend(pool.iter().take(rerank).map(|(_, row)| row));
-    Ok(())
+    let width = Width::among(setting.ef, share as f32, is_filtered);
+    let pool = loaded.form.candidates(&loaded.rows, &query.query, width, Some((passes, &seeds)), desk);
+    // Where the walk was made wider, more is compared exactly.
+    let more = (pool.capacity() / setting.ef.max(1)).clamp(1, 3);
+    let candidates: Vec<u32> = pool.iter().take(setting.rerank * more).map(|(_, row)| row).collect();
+    nearest.distances += desk.scratch.distances;
+    rerank(part, loaded, query, &candidates, nearest)
 }
 
 fn rerank(

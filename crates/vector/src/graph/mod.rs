@@ -19,7 +19,7 @@ pub use build::{Builder, Parameters};
 pub use pool::Pool;
 pub use verify::Reach;
 pub use visited::Visited;
-pub use walk::Scratch;
+pub use walk::{Scratch, Width};
 
 use crate::section::Section;
 use crate::{Error, Result};
@@ -165,23 +165,23 @@ impl Graph {
         &scratch.pool
     }
 
-    /// The `ef` nearest of the nodes that pass, as far as a walk among them finds them, nearest first. Where a neighbour
+    /// The nearest of the nodes that pass, as far as a walk among them finds them, nearest first. Where a neighbour
     /// does not pass, its own neighbours are looked at (Patel and others: ACORN, 2024, arXiv:2403.04871). `seeds` are
     /// nodes that pass, to start from beside those that the upper levels lead to.
     pub fn search_among<'s, S: Space>(
         &self,
         space: &S,
         query: &S::Query,
-        ef: usize,
+        width: Width,
         (passes, seeds): (&dyn Fn(u32) -> bool, &[u32]),
         scratch: &'s mut Scratch,
     ) -> &'s Pool {
         scratch.distances = 0;
-        scratch.pool.clear(ef);
+        scratch.pool.clear(width.ef());
         if !self.is_empty() {
             let entry = self.descend(space, query, scratch);
             let lowest = self.lowest();
-            scratch.walk_among(space, query, (entry, seeds), passes, &lowest);
+            scratch.walk_among(space, query, (entry, seeds, width), passes, &lowest);
         }
         &scratch.pool
     }

@@ -52,6 +52,12 @@ impl Pool {
         (self.capacity, self.next) = (capacity.max(1), 0);
     }
 
+    /// For how many there is room.
+    #[must_use]
+    pub const fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Takes a node in, unless as many are nearer as there is room for. It is there after [`Pool::merge`].
     #[inline]
     pub fn add(&mut self, distance: f32, node: u32) {

@@ -23,6 +23,13 @@ impl Visited {
         }
     }
 
+    /// Whether a node was met.
+    #[inline]
+    #[must_use]
+    pub fn has(&self, node: u32) -> bool {
+        self.bits.get(node as usize / 64).is_some_and(|word| word >> (node % 64) & 1 == 1)
+    }
+
     /// Meets a node; whether for the first time. Nodes that are not there are never met.
     #[inline]
     pub fn visit(&mut self, node: u32) -> bool {

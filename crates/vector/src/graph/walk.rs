@@ -4,11 +4,48 @@ use super::{Links, Lowest, Pool, Space, Visited};
 
 /// How many nodes ahead of the one that is looked at are asked for.
 const AHEAD: usize = 8;
+/// How many nodes of a scan go into the pool at once.
+const SCANNED: usize = 128;
+
+/// How many candidates a walk among nodes that pass a filter keeps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Width {
+    ef: usize,
+    /// Where fewer of the nodes around the query pass than this share,
+    fewest: f32,
+    /// so many are kept: what passes lies far away then, where much is about equally near.
+    against: usize,
+}
+
+impl Width {
+    /// Always the same.
+    #[must_use]
+    pub const fn of(ef: usize) -> Self {
+        Self { ef, fewest: 0.0, against: ef }
+    }
+
+    /// For nodes of which such a share passes. A filter makes a graph a little harder to search than it is without.
+    #[must_use]
+    pub fn among(ef: usize, share: f32, is_filtered: bool) -> Self {
+        if is_filtered { Self { ef: ef + ef / 4, fewest: share / 4.0, against: 4 * ef } } else { Self::of(ef) }
+    }
+
+    pub(crate) const fn ef(&self) -> usize {
+        self.ef
+    }
+
+    fn around(&self, share: f32) -> usize {
+        if share < self.fewest { self.against } else { self.ef }
+    }
+}
 
 /// What a search needs, kept from one to the next.
 #[derive(Debug, Default)]
 pub struct Scratch {
     visited: Visited,
+    /// Of those that were met, the ones that do not pass a filter, and the ones of these that were looked behind.
+    failed: Visited,
+    expanded: Visited,
     pub(super) pool: Pool,
     fresh: Vec<u32>,
     /// How many distances the last search has computed.
@@ -47,9 +84,11 @@ impl Scratch {
     pub fn scan<S: Space>(&mut self, space: &S, query: &S::Query, of: &[u32], keep: usize) {
         self.pool.clear(keep);
         self.distances = 0;
-        self.fresh.clear();
-        self.fresh.extend_from_slice(of);
-        self.look_at_fresh(space, query);
+        for some in of.chunks(SCANNED) {
+            self.fresh.clear();
+            self.fresh.extend_from_slice(some);
+            self.look_at_fresh(space, query);
+        }
     }
 
     /// Fills the pool with the nearest of all nodes that pass.
@@ -108,11 +147,16 @@ impl Scratch {
         &mut self,
         space: &S,
         query: &S::Query,
-        (entry, seeds): ((f32, u32), &[u32]),
+        (entry, seeds, width): ((f32, u32), &[u32], Width),
         passes: &dyn Fn(u32) -> bool,
         lowest: &Lowest<'_>,
     ) {
-        self.visited.start(space.len());
+        let around = lowest.neighbours(entry.1);
+        let pass = around.iter().filter(|node| passes(**node)).count();
+        self.pool.clear(width.around(pass as f32 / around.len().max(1) as f32));
+        for set in [&mut self.visited, &mut self.failed, &mut self.expanded] {
+            set.start(space.len());
+        }
         self.fresh.clear();
         self.fresh.extend(seeds.iter().copied().filter(|seed| self.visited.visit(*seed)));
         if self.visited.visit(entry.1) && passes(entry.1) {
@@ -128,24 +172,24 @@ impl Scratch {
     }
 
     /// The neighbours that pass and are new; in place of one that does not pass, its own neighbours, until there are as
-    /// many as a node has links.
+    /// many as a node has links. A node is asked once in a walk whether it passes, and expanded once.
     fn gather_among(&mut self, node: u32, passes: &dyn Fn(u32) -> bool, lowest: &Lowest<'_>) {
-        let Self { visited, fresh, .. } = self;
+        let Self { visited, failed, expanded, fresh, .. } = self;
         let most = fresh.len() + lowest.m0;
-        for next in lowest.neighbours(node) {
-            if passes(*next) {
-                if visited.visit(*next) {
-                    fresh.push(*next);
+        let mut meet = |node: u32, fresh: &mut Vec<u32>| {
+            if visited.visit(node) {
+                if passes(node) {
+                    fresh.push(node);
+                } else {
+                    failed.visit(node);
                 }
-                continue;
             }
-            // One that does not pass is expanded once in a search.
-            if fresh.len() >= most || !visited.visit(*next) {
-                continue;
-            }
-            for beyond in lowest.neighbours(*next) {
-                if passes(*beyond) && visited.visit(*beyond) {
-                    fresh.push(*beyond);
+            failed.has(node)
+        };
+        for next in lowest.neighbours(node) {
+            if meet(*next, fresh) && fresh.len() < most && expanded.visit(*next) {
+                for beyond in lowest.neighbours(*next) {
+                    meet(*beyond, fresh);
                 }
             }
         }

@@ -5,6 +5,7 @@ use super::curve::{Curve, NEIGHBOURS, Point, Setting};
 use crate::bytes::{Reader, Writer};
 use crate::codes::{CodeQuery, CodeSpace, Codes, Layout};
 use crate::graph::{Builder, Graph, Parameters, Pool, Scratch, Space};
+pub use crate::graph::Width;
 use crate::matrix::Matrix;
 use crate::section::Section;
 use crate::shape::Query;
@@ -28,12 +29,12 @@ pub struct Desk {
 
 /// A way to find candidates in a part.
 pub trait Form: fmt::Debug + Send + Sync {
-    /// The `ef` candidates that seem nearest, nearest first; with `among`, only of those that it lets pass.
+    /// The candidates that seem nearest, nearest first; with `among`, only of those that it lets pass.
     fn candidates<'d>(
         &self,
         rows: &Matrix,
         query: &Query,
-        ef: usize,
+        width: Width,
         among: Option<Among<'_>>,
         desk: &'d mut Desk,
     ) -> &'d Pool;
@@ -196,7 +197,7 @@ impl Form for GraphForm {
         &self,
         rows: &Matrix,
         query: &Query,
-        ef: usize,
+        width: Width,
         among: Option<Among<'_>>,
         desk: &'d mut Desk,
     ) -> &'d Pool {
@@ -204,9 +205,9 @@ impl Form for GraphForm {
         match (&self.codes, query) {
             (Some(codes), Query::Numbers(numbers)) => {
                 codes.layout.query(numbers, signed);
-                search(&self.graph, &CodeSpace::new(codes), signed, ef, among, scratch)
+                search(&self.graph, &CodeSpace::new(codes), signed, width, among, scratch)
             }
-            _ => search(&self.graph, &rows.space(), query, ef, among, scratch),
+            _ => search(&self.graph, &rows.space(), query, width, among, scratch),
         }
     }
 
@@ -277,13 +278,13 @@ fn search<'s, S: Space>(
     graph: &Graph,
     space: &S,
     query: &S::Query,
-    ef: usize,
+    width: Width,
     among: Option<Among<'_>>,
     scratch: &'s mut Scratch,
 ) -> &'s Pool {
     match among {
-        Some(among) => graph.search_among(space, query, ef, among, scratch),
-        None => graph.search(space, query, ef, scratch),
+        Some(among) => graph.search_among(space, query, width, among, scratch),
+        None => graph.search(space, query, width.ef(), scratch),
     }
 }
 

@@ -265,16 +265,34 @@ impl Sealed {
 
     /// The versions and rows of an id.
     pub fn entries_of(&self, id: u64) -> Result<Vec<(u64, u32)>> {
+        let mut entries = Vec::new();
+        self.each_entry_of([id], &mut |(_, version), row| entries.push((version, row)))?;
+        Ok(entries)
+    }
+
+    /// Calls `f` with the entries of ids. It is quick for ids that lie close together.
+    pub fn each_entry_of(
+        &self,
+        ids: impl IntoIterator<Item = u64>,
+        f: &mut dyn FnMut(Key, u32),
+    ) -> Result<()> {
         self.verify_order()?;
-        let (ids, order) = (&*self.ids, &*self.order);
-        let id_at = |at: usize| order.get(at).and_then(|row| ids.get(*row as usize)).copied();
-        let first = first_at_least(id, order.len(), id_at);
-        let same = (first..order.len()).take_while(|at| id_at(*at) == Some(id));
-        let entry = |at: usize| {
-            let row = *order.get(at)?;
-            Some((*self.versions.get(row as usize)?, row))
-        };
-        Ok(same.filter_map(entry).collect())
+        let (own, versions, order) = (&*self.ids, &*self.versions, &*self.order);
+        let id_at = |at: usize| order.get(at).and_then(|row| own.get(*row as usize)).copied();
+        let (mut last_at, mut last_id) = (0_usize, None);
+        for id in ids {
+            // Of ids that lie close together, the next one is as far away as their numbers are.
+            let guess = last_id.map(|last| last_at.wrapping_add(id.wrapping_sub(last) as usize));
+            let is_first = |at: usize| at == 0 || id_at(at - 1).is_some_and(|before| before < id);
+            let hit = guess.filter(|at| id_at(*at) == Some(id) && is_first(*at));
+            let first = hit.unwrap_or_else(|| first_at_least(id, order.len(), id_at));
+            (last_at, last_id) = (first, Some(id));
+            for at in first..order.len() {
+                let Some(row) = order.get(at).copied().filter(|row| own.get(*row as usize) == Some(&id)) else { break };
+                f((id, versions.get(row as usize).copied().unwrap_or(0)), row);
+            }
+        }
+        Ok(())
     }
 
     fn verify_order(&self) -> Result<()> {
