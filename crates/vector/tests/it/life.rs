@@ -33,6 +33,8 @@ struct Life {
     since: u64,
     /// Of the last checkpoint that was acknowledged.
     upper: u64,
+    /// Of those since then that failed: they may have counted all the same.
+    attempted: Vec<u64>,
     totals: Totals,
 }
 
@@ -54,8 +56,9 @@ impl Life {
         options.budget = [0, 20_000, 1 << 30][(random.u64() % 3) as usize];
         let files = FaultyFiles::new();
         let collection = VectorCollection::create(env(&files), Path::new(DIR), options).unwrap();
-        let (model, totals) = Default::default();
-        Self { random, files, options, collection: Some(collection), model, version: 0, since: 0, upper: 0, totals }
+        let (model, attempted, totals) = Default::default();
+        let collection = Some(collection);
+        Self { random, files, options, collection, model, version: 0, since: 0, upper: 0, attempted, totals }
     }
 
     fn below(&self, n: u64) -> u64 {
@@ -114,11 +117,13 @@ impl Life {
         match self.collection().checkpoint(self.version) {
             Ok(()) => {
                 self.upper = self.version;
+                self.attempted.clear();
                 self.totals.checkpoints += 1;
                 true
             }
             Err(Error::Io(..)) => {
                 self.totals.failures += 1;
+                self.attempted.push(self.version);
                 false
             }
             Err(other) => panic!("{other}"),
@@ -142,7 +147,6 @@ impl Life {
     fn crash(&mut self) {
         let is_cut = self.below(2) == 0;
         let seed = self.random.u64();
-        let mut attempted = self.upper;
         if self.below(3) > 0 {
             let at = self.files.calls() + 1 + self.below(40);
             let late_blocks = self.below(2) == 0;
@@ -150,26 +154,23 @@ impl Life {
             for _ in 0..self.below(3) {
                 self.run_job();
             }
-            let acknowledged = self.upper;
-            attempted = self.version;
-            if !self.checkpoint() {
-                self.upper = acknowledged;
-            }
+            self.checkpoint();
         }
         let left = if is_cut { self.files.power_cut(seed) } else { self.files.image() };
         self.totals.cuts += usize::from(is_cut);
         self.totals.kills += usize::from(!is_cut);
-        self.reopen(&left, attempted);
+        self.reopen(&left);
     }
 
-    fn reopen(&mut self, left: &MemoryFiles, attempted: u64) {
+    fn reopen(&mut self, left: &MemoryFiles) {
         self.collection = None;
         self.files = FaultyFiles::over(left);
         let opened = VectorCollection::open(env(&self.files), Path::new(DIR), |_| {}).unwrap();
         let Opened { collection, upper, quarantined, missing } = opened;
         assert!(quarantined.is_empty(), "{quarantined:?}");
         assert_eq!(missing, Some(vec![]));
-        assert!(upper == self.upper || upper == attempted, "{upper}, not {} or {attempted}", self.upper);
+        let attempted = std::mem::take(&mut self.attempted);
+        assert!(upper == self.upper || attempted.contains(&upper), "{upper}, not {} or {attempted:?}", self.upper);
         assert_eq!(*collection.options(), self.options);
         self.since = collection.since();
         self.collection = Some(collection);
@@ -224,7 +225,7 @@ impl Life {
             9 => self.crash(),
             10 => {
                 let left = self.files.image();
-                self.reopen(&left, self.upper);
+                self.reopen(&left);
             }
             11 => {
                 self.since = self.since + self.below(self.version - self.since + 1);
@@ -252,7 +253,7 @@ fn live(seed: u64, steps: usize) -> Totals {
     assert!(life.checkpoint());
     life.check();
     let left = life.files.image();
-    life.reopen(&left, life.upper);
+    life.reopen(&left);
     life.check();
     let stats = life.collection().stats();
     life.totals.seals = life.totals.builds + stats.frozen.0;
