@@ -4,7 +4,11 @@
 //! `f32` builds the graph over the vectors themselves, `life` keeps the default seal threshold, `allow-list` takes filters
 //! as ready sets of ids, `budget=BYTES` gives sealed parts so much memory.
 
-#![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a program that measures the engine, no part of it")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a program that measures the engine, no part of it"
+)]
 
 use nodedb_env::Env;
 use nodedb_vector::{Effort, Element, Filter, Metric, Options, Quantisation, Search, Shape, Vector, VectorCollection};
@@ -161,7 +165,8 @@ impl Engine {
     fn answer(&mut self, message: &Value, choice: &Choice) -> Result<Value> {
         match text(message, "op")? {
             "hello" => {
-                let sweep = [0.7, 0.8, 0.85, 0.88, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.993, 0.996, 0.998];
+                let sweep =
+                    [0.7, 0.8, 0.85, 0.88, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.993, 0.996, 0.998];
                 let filter = if choice.has("allow-list") { "allow-list" } else { "predicate" };
                 Ok(json!({ "name": "nodedb", "version": env!("CARGO_PKG_VERSION"), "sweep": sweep, "filter": filter }))
             }

@@ -156,7 +156,9 @@ impl Layout {
         let scale = Scale { low: reader.f32()?, step: reader.f32()? };
         let (is_product, has_terms) = (reader.u8()?, reader.u8()?);
         let suits = matches!((geometry, is_product), (Geometry::Squares, 0) | (Geometry::Product, 1));
-        if !suits || has_terms > 1 || !scale.low.is_finite() || !(scale.step > 0.0 && scale.step.is_finite()) {
+        let is_possible =
+            suits && has_terms <= 1 && scale.low.is_finite() && scale.step > 0.0 && scale.step.is_finite();
+        if !is_possible {
             return Err(Error::damaged("codes of an impossible layout"));
         }
         Ok(Self { scale, dimension, is_product: is_product == 1, has_terms: has_terms == 1 })
@@ -334,7 +336,10 @@ mod tests {
                     let row = |n: usize| &rows[n * dimension..(n + 1) * dimension];
                     let true_one = geometry.between(&kernels::best().f32, row(a), row(b));
                     let found = space.distance(&query, b as u32) * codes.layout.scale.step.powi(2);
-                    assert!((found - true_one).abs() < 0.01 * (1.0 + true_one.abs()), "{geometry:?}: {found}, {true_one}");
+                    assert!(
+                        (found - true_one).abs() < 0.01 * (1.0 + true_one.abs()),
+                        "{geometry:?}: {found}, {true_one}"
+                    );
                 }
             }
         }

@@ -19,7 +19,8 @@ mod section;
 mod shape;
 
 pub use collection::{
-    Cursor, Effort, Filter, Found, Hit, Job, JobKind, Opened, Options, Quarantined, Search, Stats, VectorCollection,
+    Cursor, Effort, Filter, Found, Hit, Job, JobKind, Opened, Options, Quarantined, Runner, Search, Stats,
+    VectorCollection,
 };
 pub use error::{Error, Result};
 pub use metric::{Geometry, Metric};

@@ -92,7 +92,9 @@ impl VectorCollection {
         let parts = self.parts();
         if let Some(newer) = parts.sealed.iter().find(|part| part.newest > upper) {
             let newest = newer.newest;
-            return Err(Error::Busy(format!("a checkpoint at {upper}, but a part with version {newest} is sealed already")));
+            return Err(Error::Busy(format!(
+                "a checkpoint at {upper}, but a part with version {newest} is sealed already"
+            )));
         }
         let unsaved = std::mem::take(&mut history.unsaved);
         let (mut events, later): (Vec<_>, Vec<_>) = unsaved.into_iter().partition(|(_, event)| event.version <= upper);

@@ -168,7 +168,8 @@ impl VectorCollection {
                 }
             }
         }
-        let tier_of = |part: &Sealed| wanted.iter().find(|(number, _)| *number == part.number).map_or(Tier::Mapped, |w| w.1);
+        let tier_of =
+            |part: &Sealed| wanted.iter().find(|(number, _)| *number == part.number).map_or(Tier::Mapped, |w| w.1);
         let is_free = |part: &&Arc<Sealed>| !part.is_damaged.load(Ordering::Acquire);
         // What is to go makes room for what is to come.
         let mut moves: Vec<_> = parts.sealed.iter().filter(is_free).map(|part| (part.clone(), tier_of(part))).collect();
@@ -319,7 +320,13 @@ impl VectorCollection {
         let next = Parts {
             growing: parts.growing.clone(),
             frozen: parts.frozen.iter().filter(|part| stays(part.number)).cloned().collect(),
-            sealed: parts.sealed.iter().filter(|part| stays(part.number)).cloned().chain(sealed.map(Arc::new)).collect(),
+            sealed: parts
+                .sealed
+                .iter()
+                .filter(|part| stays(part.number))
+                .cloned()
+                .chain(sealed.map(Arc::new))
+                .collect(),
         };
         let since = self.since();
         for (id, _) in dropped {

@@ -16,12 +16,14 @@ mod jobs;
 mod manifest;
 mod open;
 mod options;
+mod runner;
 mod search;
 mod stats;
 
 pub use jobs::{Job, JobKind};
 pub use open::{Opened, Quarantined};
 pub use options::Options;
+pub use runner::Runner;
 pub use search::{Cursor, Effort, Filter, Found, Hit, Search};
 pub use stats::Stats;
 
@@ -100,7 +102,10 @@ struct Writer {
 
 impl std::fmt::Debug for VectorCollection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("VectorCollection").field("dir", &self.dir).field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("VectorCollection")
+            .field("dir", &self.dir)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }
 

@@ -343,7 +343,7 @@ fn read_rows(
         return Err(damaged("the manifest names other rows than it has"));
     }
     if counts.rows == 0 {
-        return Ok(files.exists(path).map_err(Error::io("look for", path))?);
+        return files.exists(path).map_err(Error::io("look for", path));
     }
     let memory = files.map(path).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => damaged("is not there"),

@@ -200,18 +200,13 @@ impl VectorCollection {
         if search.k > 0 {
             self.search_parts(&parts, &query, &mut nearest, desk)?;
         }
-        let hit = |(distance, (id, version)): (f32, Key)| Hit { id, version, distance: shape.metric.distance(distance) };
+        let hit =
+            |(distance, (id, version)): (f32, Key)| Hit { id, version, distance: shape.metric.distance(distance) };
         let hits = nearest.hits.into_iter().map(hit).collect();
         Ok(Found { hits, is_exact: nearest.is_exact, distances: nearest.distances })
     }
 
-    fn search_parts(
-        &self,
-        parts: &Parts,
-        query: &Asked<'_>,
-        nearest: &mut Nearest,
-        desk: &mut Desk,
-    ) -> Result<()> {
+    fn search_parts(&self, parts: &Parts, query: &Asked<'_>, nearest: &mut Nearest, desk: &mut Desk) -> Result<()> {
         match query.search.filter {
             Filter::Ids(ids) if ids.len() <= FEW => return look_up(parts, query, &|| ids.iter(), (nearest, desk)),
             Filter::List(ids) => return look_up(parts, query, &|| ids.iter().copied(), (nearest, desk)),
@@ -371,12 +366,7 @@ fn scan_growing(part: &Growing, query: &Asked<'_>, nearest: &mut Nearest) -> Res
     scan_some(part, query, nearest, &|_| true)
 }
 
-fn scan_some(
-    part: &Growing,
-    query: &Asked<'_>,
-    nearest: &mut Nearest,
-    wanted: &dyn Fn(u32) -> bool,
-) -> Result<()> {
+fn scan_some(part: &Growing, query: &Asked<'_>, nearest: &mut Nearest, wanted: &dyn Fn(u32) -> bool) -> Result<()> {
     let (shape, kernels) = (part.shape(), kernels::best());
     part.each_chunk(0, &mut |first, chunk| {
         for ((at, key), row) in chunk.keys.iter().enumerate().zip(first..) {
@@ -478,13 +468,7 @@ fn among(
     rerank(part, loaded, query, &candidates, nearest)
 }
 
-fn rerank(
-    part: &Sealed,
-    loaded: &Loaded,
-    query: &Asked<'_>,
-    candidates: &[u32],
-    nearest: &mut Nearest,
-) -> Result<()> {
+fn rerank(part: &Sealed, loaded: &Loaded, query: &Asked<'_>, candidates: &[u32], nearest: &mut Nearest) -> Result<()> {
     let space = loaded.rows.space();
     let prefetch = |row: &u32| crate::graph::Space::prefetch(&space, *row);
     candidates.iter().take(AHEAD).for_each(prefetch);

@@ -93,11 +93,7 @@ impl Graph {
     ///
     /// # Errors
     /// `Damaged` if they do not fit each other.
-    pub(crate) fn new(
-        m0: usize,
-        entry: u32,
-        (links, upper): (Section<u32>, Section<u32>),
-    ) -> Result<Self> {
+    pub(crate) fn new(m0: usize, entry: u32, (links, upper): (Section<u32>, Section<u32>)) -> Result<Self> {
         let count = links.len().checked_div(m0).unwrap_or(0);
         if links.len() != count * m0 || (count > 0 && entry as usize >= count) || count > Pool::MOST_NODES {
             return Err(Error::damaged("a graph whose parts do not fit each other"));

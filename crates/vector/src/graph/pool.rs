@@ -62,7 +62,9 @@ impl Pool {
     #[inline]
     pub fn add(&mut self, distance: f32, node: u32) {
         let candidate = Candidate::new(distance, node);
-        if self.nodes.len() >= self.capacity && self.nodes.last().is_some_and(|last| candidate.0 | DONE >= last.0 | DONE) {
+        if self.nodes.len() >= self.capacity
+            && self.nodes.last().is_some_and(|last| candidate.0 | DONE >= last.0 | DONE)
+        {
             return;
         }
         self.fresh.push(candidate);

@@ -126,7 +126,7 @@ impl Sums {
     }
 
     fn zeros(&mut self, n: usize) {
-        self.add(&[0; PAGE].get(..n).unwrap_or_default().to_vec());
+        self.add([0; PAGE].get(..n).unwrap_or_default());
     }
 
     fn close(&mut self) {

@@ -4,8 +4,8 @@ use super::container::{Container, Tag};
 use super::curve::{Curve, NEIGHBOURS, Point, Setting};
 use crate::bytes::{Reader, Writer};
 use crate::codes::{CodeQuery, CodeSpace, Codes, Layout};
-use crate::graph::{Builder, Graph, Parameters, Pool, Scratch, Space};
 pub use crate::graph::Width;
+use crate::graph::{Builder, Graph, Parameters, Pool, Scratch, Space};
 use crate::matrix::Matrix;
 use crate::section::Section;
 use crate::shape::Query;
@@ -160,10 +160,8 @@ impl GraphForm {
     /// What goes into the sections of a part.
     pub fn sections(&self) -> Vec<(Tag, &[u8])> {
         let (links, upper) = self.graph.sections();
-        let mut sections: Vec<(Tag, &[u8])> = vec![
-            (Tag::Links, bytemuck::cast_slice(links)),
-            (Tag::Upper, bytemuck::cast_slice(upper)),
-        ];
+        let mut sections: Vec<(Tag, &[u8])> =
+            vec![(Tag::Links, bytemuck::cast_slice(links)), (Tag::Upper, bytemuck::cast_slice(upper))];
         if let Some(codes) = &self.codes {
             sections.push((Tag::Codes, codes.bytes()));
         }
@@ -246,10 +244,7 @@ impl Form for GraphForm {
     fn load(&self) -> Result<Box<dyn Form>> {
         let no_memory = |e| Error::Io("no memory to load a part".to_owned(), e);
         let (links, upper) = self.graph.sections();
-        let sections = (
-            Section::of(links).map_err(no_memory)?,
-            Section::of(upper).map_err(no_memory)?,
-        );
+        let sections = (Section::of(links).map_err(no_memory)?, Section::of(upper).map_err(no_memory)?);
         let codes = match &self.codes {
             Some(codes) => Codes::new(codes.layout, Section::of(codes.bytes()).map_err(no_memory)?),
             None => None,
@@ -353,7 +348,9 @@ fn nearest(rows: &Matrix, sampled: &[u32], plan: &Plan<'_>) -> Vec<BTreeSet<u32>
     plan.spawn.together(plan.threads, &|| {
         let (space, mut query) = (rows.space(), rows.shape.no_query());
         let mut scratch = Scratch::default();
-        while let Some((at, row)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, sampled.get(at)?))) {
+        while let Some((at, row)) =
+            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, sampled.get(at)?)))
+        {
             space.as_query(*row, &mut query);
             scratch.scan_all(&space, &query, NEIGHBOURS, &|row| !own.contains(&row));
             let nearest = scratch.found().iter().map(|(_, row)| row).collect();

@@ -8,8 +8,8 @@ pub mod form;
 pub mod growing;
 pub mod sealed;
 
-use crate::shape::Row;
 use crate::Result;
+use crate::shape::Row;
 
 /// An entry: an id and a version.
 pub type Key = (u64, u64);

@@ -271,11 +271,7 @@ impl Sealed {
     }
 
     /// Calls `f` with the entries of ids. It is quick for ids that lie close together.
-    pub fn each_entry_of(
-        &self,
-        ids: impl IntoIterator<Item = u64>,
-        f: &mut dyn FnMut(Key, u32),
-    ) -> Result<()> {
+    pub fn each_entry_of(&self, ids: impl IntoIterator<Item = u64>, f: &mut dyn FnMut(Key, u32)) -> Result<()> {
         self.verify_order()?;
         let (own, versions, order) = (&*self.ids, &*self.versions, &*self.order);
         let id_at = |at: usize| order.get(at).and_then(|row| own.get(*row as usize)).copied();

@@ -16,7 +16,8 @@ fn env(files: &MemoryFiles) -> Env {
 /// A collection with two sealed parts, a frozen one and a growing one, deletions and replacements.
 fn written() -> (MemoryFiles, Model) {
     let (files, random, mut model) = (MemoryFiles::new(), SeededRandom::new(3), Model::default());
-    let mut options = Options { shape: SHAPE, build_threads: 1, merge_factor: 1, seal_threshold: 300, ..Options::default() };
+    let mut options =
+        Options { shape: SHAPE, build_threads: 1, merge_factor: 1, seal_threshold: 300, ..Options::default() };
     options.graph.ef_construction = 40;
     let collection = VectorCollection::create(env(&files), Path::new(DIR), options).unwrap();
     for version in 1..=1500_u64 {
@@ -135,7 +136,8 @@ fn mutations_are_harmless_or_reported() {
         match VectorCollection::open(env(&files), Path::new(DIR), |_| {}) {
             Ok(opened) => {
                 let is_told = !opened.quarantined.is_empty();
-                let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&opened, &model, &random)));
+                let checked =
+                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&opened, &model, &random)));
                 checked.unwrap_or_else(|e| {
                     eprintln!("mutation {seed}: {what} of {}", path.display());
                     std::panic::resume_unwind(e)

@@ -272,7 +272,8 @@ fn lives() {
             eprintln!("life {seed}");
             std::panic::resume_unwind(e)
         });
-        let Totals { seals, builds, merges, kills, cuts, reopenings, checkpoints, failures, searches, wanted, found } = lived;
+        let Totals { seals, builds, merges, kills, cuts, reopenings, checkpoints, failures, searches, wanted, found } =
+            lived;
         sum.seals += seals;
         sum.builds += builds;
         sum.merges += merges;

@@ -1,9 +1,7 @@
 //! All metrics and elements, before and after a checkpoint, against answers computed in double precision.
 
 use nodedb_env::{Env, MemoryFiles, Random, SeededRandom};
-use nodedb_vector::{
-    Effort, Element, Found, Metric, Options, Quantisation, Search, Shape, Vector, VectorCollection,
-};
+use nodedb_vector::{Effort, Element, Found, Metric, Options, Quantisation, Search, Shape, Vector, VectorCollection};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,11 +23,14 @@ impl Data {
         let random = SeededRandom::new(seed);
         let mut data = Self { numbers: vec![], halves: vec![], bytes: vec![], floats: vec![], bits: vec![] };
         // Whole numbers below 128 are the same in every element; they lie around some centres.
-        let centre = |n: u64| (0..DIMENSION as u64).map(move |i| (n * 7919 + i * 104_729) % 151).map(|x| x as f64 - 75.0);
+        let centre =
+            |n: u64| (0..DIMENSION as u64).map(move |i| (n * 7919 + i * 104_729) % 151).map(|x| x as f64 - 75.0);
         for _ in 0..ROWS + QUERIES {
             let near = random.u64() % 40;
             let row: Vec<f64> = centre(near).map(|x| x + (random.u64() % 61) as f64 - 30.0).collect();
-            let bits: Vec<u8> = (0..DIMENSION.div_ceil(8)).map(|i| ((near * 37 + i as u64 * 11) ^ (random.u64() & random.u64())) as u8).collect();
+            let bits: Vec<u8> = (0..DIMENSION.div_ceil(8))
+                .map(|i| ((near * 37 + i as u64 * 11) ^ (random.u64() & random.u64())) as u8)
+                .collect();
             let last = bits.len() - 1;
             let bits: Vec<u8> = bits.iter().enumerate().map(|(i, b)| if i == last { b & 15 } else { *b }).collect();
             if element == Element::Bits {
@@ -95,7 +96,9 @@ fn hits(found: &Found, tenth: f64, exact: impl Fn(usize) -> f64) -> usize {
 
 fn shapes() -> Vec<Shape> {
     let elements = [Element::F32, Element::F16, Element::I8, Element::Bits];
-    let all = Metric::ALL.into_iter().flat_map(|metric| elements.map(|element| Shape { metric, element, dimension: DIMENSION }));
+    let all = Metric::ALL
+        .into_iter()
+        .flat_map(|metric| elements.map(|element| Shape { metric, element, dimension: DIMENSION }));
     all.filter(|shape| shape.check().is_ok()).collect()
 }
 
@@ -114,7 +117,9 @@ fn all_metrics_and_elements() {
         collection.settle().unwrap();
         let run = |collection: &VectorCollection, effort: Effort| -> Vec<Found> {
             let search = Search { effort, ..Search::nearest(10) };
-            (ROWS..ROWS + QUERIES).map(|at| collection.search(data.vector(shape.element, at), &search).unwrap()).collect()
+            (ROWS..ROWS + QUERIES)
+                .map(|at| collection.search(data.vector(shape.element, at), &search).unwrap())
+                .collect()
         };
         let (exact, near) = (run(&collection, Effort::Exact), run(&collection, Effort::Recall(0.95)));
         let mut found = [0, 0];
