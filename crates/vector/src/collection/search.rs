@@ -6,12 +6,13 @@ use crate::kernels;
 use crate::part::curve::Setting;
 use crate::part::form::{Desk, Width};
 use crate::part::growing::Growing;
-use crate::part::sealed::{Loaded, Sealed};
+use crate::part::sealed::{Loaded, Sealed, Tier};
 use crate::part::{Entries, Key};
 use crate::shape::{Query, Vector};
 use crate::{Error, Result};
 use roaring::RoaringTreemap;
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// How hard to search.
@@ -61,6 +62,11 @@ impl Filter<'_> {
         }
     }
 }
+
+/// How many queries of a batch take turns.
+const TOGETHER: usize = 6;
+/// Desks that are kept for searches to come.
+const MOST_DESKS: usize = 16;
 
 /// How many rows ahead of the one that is compared are asked for.
 const AHEAD: usize = 2;
@@ -176,34 +182,100 @@ impl VectorCollection {
         found
     }
 
-    /// The nearest entries to each of many.
+    /// The nearest entries to each of many, by one thread. Walks of several queries take turns, so that one goes on while
+    /// another waits for memory.
     ///
     /// # Errors
     /// As [`VectorCollection::search`].
     pub fn search_batch(&self, queries: &[Vector<'_>], search: &Search<'_>) -> Result<Vec<Found>> {
-        let mut desk = self.desks.lock().pop().unwrap_or_default();
-        let found = queries.iter().map(|query| self.search_at(*query, search, &mut desk)).collect();
-        self.desks.lock().push(desk);
-        found
+        let mut desks: Vec<Desk> = Vec::new();
+        desks.extend(self.desks.lock().drain(..));
+        desks.resize_with(desks.len().max(TOGETHER), Desk::default);
+        let mut found = Vec::with_capacity(queries.len());
+        for some in queries.chunks(TOGETHER) {
+            found.extend(self.search_some(some, search, &mut desks)?);
+        }
+        desks.truncate(MOST_DESKS);
+        self.desks.lock().append(&mut desks);
+        Ok(found)
+    }
+
+    /// Searches for a few queries at once.
+    fn search_some(&self, queries: &[Vector<'_>], search: &Search<'_>, desks: &mut [Desk]) -> Result<Vec<Found>> {
+        let (at, parts) = (self.begin(search)?, self.parts());
+        let mut asked = Vec::with_capacity(queries.len());
+        for query in queries {
+            let query = self.options.shape.query(*query)?;
+            let nearest = Nearest { k: search.k, hits: Vec::new(), distances: 0, is_exact: true };
+            asked.push((Asked { query, search, at, history: &self.history }, nearest));
+        }
+        let is_plain = matches!(search.filter, Filter::All) && search.effort != Effort::Exact && search.k > 0;
+        for part in parts.sealed.iter().filter(|_| is_plain) {
+            let loaded = self.visit(part)?;
+            if part.ended.count() > 0 || part.newest > at {
+                for (query, nearest) in &mut asked {
+                    search_sealed(part, &loaded, query, nearest, desks.first_mut().unwrap_or(&mut Desk::default()))?;
+                }
+                continue;
+            }
+            let setting = setting_for(part, &loaded, search);
+            let queries: Vec<&Query> = asked.iter().map(|(query, _)| &query.query).collect();
+            loaded.form.candidates_of_many(&loaded.rows, &queries, setting.ef, desks);
+            for ((query, nearest), desk) in asked.iter_mut().zip(desks.iter()) {
+                let pool = desk.scratch.found();
+                let candidates: Vec<u32> = pool.iter().take(setting.rerank).map(|(_, row)| row).collect();
+                nearest.distances += desk.scratch.distances;
+                nearest.is_exact = false;
+                rerank(part, &loaded, query, &candidates, nearest)?;
+            }
+        }
+        let mut found = Vec::with_capacity(asked.len());
+        for (query, mut nearest) in asked {
+            match desks.first_mut() {
+                Some(desk) if !is_plain && search.k > 0 => self.search_parts(&parts, &query, &mut nearest, desk)?,
+                _ if is_plain => scan_unsealed(&parts, &query, &mut nearest)?,
+                _ => {}
+            }
+            found.push(self.found(nearest));
+        }
+        Ok(found)
+    }
+
+    /// Checks the effort; as of when to look.
+    fn begin(&self, search: &Search<'_>) -> Result<u64> {
+        match search.effort {
+            Effort::Recall(recall) if !(0.0..1.0).contains(&recall) => {
+                Err(Error::invalid(format!("a recall of {recall}, which must be from 0 to below 1")))
+            }
+            _ => self.moment(search.at),
+        }
+    }
+
+    fn found(&self, nearest: Nearest) -> Found {
+        let metric = self.options.shape.metric;
+        let hit = |(distance, (id, version)): (f32, Key)| Hit { id, version, distance: metric.distance(distance) };
+        let hits = nearest.hits.into_iter().map(hit).collect();
+        Found { hits, is_exact: nearest.is_exact, distances: nearest.distances }
+    }
+
+    /// A part that is about to be searched.
+    fn visit(&self, part: &Sealed) -> Result<Arc<Loaded>> {
+        let loaded = part.loaded()?;
+        if loaded.tier != Tier::Memory {
+            self.fallbacks.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(loaded)
     }
 
     fn search_at(&self, query: Vector<'_>, search: &Search<'_>, desk: &mut Desk) -> Result<Found> {
-        if let Effort::Recall(recall) = search.effort
-            && !(0.0..1.0).contains(&recall)
-        {
-            return Err(Error::invalid(format!("a recall of {recall}, which must be from 0 to below 1")));
-        }
-        let (at, shape) = (self.moment(search.at)?, self.options.shape);
-        let query = Asked { query: shape.query(query)?, search, at, history: &self.history };
+        let at = self.begin(search)?;
+        let query = Asked { query: self.options.shape.query(query)?, search, at, history: &self.history };
         let parts = self.parts();
         let mut nearest = Nearest { k: search.k, hits: Vec::new(), distances: 0, is_exact: true };
         if search.k > 0 {
             self.search_parts(&parts, &query, &mut nearest, desk)?;
         }
-        let hit =
-            |(distance, (id, version)): (f32, Key)| Hit { id, version, distance: shape.metric.distance(distance) };
-        let hits = nearest.hits.into_iter().map(hit).collect();
-        Ok(Found { hits, is_exact: nearest.is_exact, distances: nearest.distances })
+        Ok(self.found(nearest))
     }
 
     fn search_parts(&self, parts: &Parts, query: &Asked<'_>, nearest: &mut Nearest, desk: &mut Desk) -> Result<()> {
@@ -214,19 +286,13 @@ impl VectorCollection {
         }
         // What is old is looked at first: an entry that ends meanwhile is found in its new place.
         for part in &parts.sealed {
-            let loaded = part.loaded()?;
-            if loaded.tier != crate::part::sealed::Tier::Memory {
-                self.fallbacks.fetch_add(1, Ordering::Relaxed);
-            }
+            let loaded = self.visit(part)?;
             match query.search.effort {
                 Effort::Exact => scan_sealed(part, &loaded, query, nearest)?,
                 _ => search_sealed(part, &loaded, query, nearest, desk)?,
             }
         }
-        for part in parts.frozen.iter().chain([&parts.growing]) {
-            scan_growing(part, query, nearest)?;
-        }
-        Ok(())
+        scan_unsealed(parts, query, nearest)
     }
 
     /// All entries within a distance of the metric, nearest first.
@@ -362,8 +428,9 @@ fn scan_few(
     rerank(part, loaded, query, &candidates, nearest)
 }
 
-fn scan_growing(part: &Growing, query: &Asked<'_>, nearest: &mut Nearest) -> Result<()> {
-    scan_some(part, query, nearest, &|_| true)
+fn scan_unsealed(parts: &Parts, query: &Asked<'_>, nearest: &mut Nearest) -> Result<()> {
+    let mut unsealed = parts.frozen.iter().chain([&parts.growing]);
+    unsealed.try_for_each(|part| scan_some(part, query, nearest, &|_| true))
 }
 
 fn scan_some(part: &Growing, query: &Asked<'_>, nearest: &mut Nearest, wanted: &dyn Fn(u32) -> bool) -> Result<()> {
@@ -402,6 +469,18 @@ fn scan_sealed(part: &Sealed, loaded: &Loaded, query: &Asked<'_>, nearest: &mut 
     Ok(())
 }
 
+/// How hard to search a part.
+fn setting_for(part: &Sealed, loaded: &Loaded, search: &Search<'_>) -> Setting {
+    let k = search.k.min(part.len());
+    let wanted = match search.effort {
+        Effort::Setting(setting) => setting,
+        Effort::Recall(recall) => loaded.form.curve().setting(recall, k),
+        Effort::Exact => Setting { ef: part.len(), rerank: part.len() },
+    };
+    let ef = wanted.ef.max(k);
+    Setting { ef, rerank: if loaded.form.is_exact() { ef } else { wanted.rerank.max(k) } }
+}
+
 fn search_sealed(
     part: &Sealed,
     loaded: &Loaded,
@@ -409,14 +488,7 @@ fn search_sealed(
     nearest: &mut Nearest,
     desk: &mut Desk,
 ) -> Result<()> {
-    let k = query.search.k.min(part.len());
-    let mut setting = match query.search.effort {
-        Effort::Setting(setting) => setting,
-        Effort::Recall(recall) => loaded.form.curve().setting(recall, k),
-        Effort::Exact => Setting { ef: part.len(), rerank: part.len() },
-    };
-    setting.ef = setting.ef.max(k);
-    setting.rerank = if loaded.form.is_exact() { setting.ef } else { setting.rerank.max(k) };
+    let setting = setting_for(part, loaded, query.search);
     let is_seen = |row: u32| part.key(row).is_some_and(|key| query.sees(key, part.ended.get(row)));
     let is_filtered = !matches!(query.search.filter, Filter::All);
     // Where all is seen and all counts, nothing needs to be asked of each row.

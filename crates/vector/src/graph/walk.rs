@@ -111,21 +111,45 @@ impl Scratch {
         nodes: usize,
         links: &impl Links,
     ) {
+        self.start(entry, nodes);
+        while self.gather(links) {
+            self.look_at_fresh(space, query);
+        }
+    }
+
+    /// Puts the node where a walk begins into the pool.
+    pub(super) fn start(&mut self, entry: (f32, u32), nodes: usize) {
         self.visited.start(nodes);
         self.visited.visit(entry.1);
         self.pool.add(entry.0, entry.1);
         self.pool.merge();
-        while let Some(node) = self.pool.take_next() {
-            self.fresh.clear();
-            links.append(node, &mut self.fresh);
-            // Unless something nearer is found now, that is where the walk goes next.
-            if let Some(next) = self.pool.peek_next() {
-                links.prefetch(next);
-            }
-            let visited = &mut self.visited;
-            self.fresh.retain(|next| visited.visit(*next));
-            self.look_at_fresh(space, query);
+    }
+
+    /// Goes to the next node and gathers the neighbours that are new. Whether there was a node to go to.
+    pub(super) fn gather(&mut self, links: &impl Links) -> bool {
+        let Some(node) = self.pool.take_next() else { return false };
+        self.fresh.clear();
+        links.append(node, &mut self.fresh);
+        // Unless something nearer is found now, that is where the walk goes next.
+        if let Some(next) = self.pool.peek_next() {
+            links.prefetch(next);
         }
+        let visited = &mut self.visited;
+        self.fresh.retain(|next| visited.visit(*next));
+        true
+    }
+
+    /// Asks for all fresh nodes, which are measured after other work.
+    pub(super) fn prefetch_fresh<S: Space>(&self, space: &S) {
+        self.fresh.iter().for_each(|next| space.prefetch(*next));
+    }
+
+    /// Measures the fresh nodes, which have been asked for, and takes the near ones in.
+    pub(super) fn measure_fresh<S: Space>(&mut self, space: &S, query: &S::Query) {
+        let Self { pool, fresh, distances, .. } = self;
+        fresh.iter().for_each(|next| pool.add(space.distance(query, *next), *next));
+        pool.merge();
+        *distances += fresh.len() as u64;
     }
 
     /// Measures the fresh nodes and takes the near ones in.

@@ -39,6 +39,9 @@ pub trait Form: fmt::Debug + Send + Sync {
         desk: &'d mut Desk,
     ) -> &'d Pool;
 
+    /// The candidates for several queries at once, each on a desk of its own.
+    fn candidates_of_many(&self, rows: &Matrix, queries: &[&Query], ef: usize, desks: &mut [Desk]);
+
     /// The best of these rows, by the form's own approximate distances, nearest first; as many as `desk` is told.
     fn scan<'d>(&self, rows: &Matrix, query: &Query, of: &[u32], keep: usize, desk: &'d mut Desk) -> &'d Pool;
 
@@ -207,6 +210,21 @@ impl Form for GraphForm {
             }
             _ => search(&self.graph, &rows.space(), query, width, among, scratch),
         }
+    }
+
+    fn candidates_of_many(&self, rows: &Matrix, queries: &[&Query], ef: usize, desks: &mut [Desk]) {
+        let Some(codes) = &self.codes else {
+            let mut walks: Vec<_> = queries.iter().copied().zip(desks.iter_mut().map(|desk| &mut desk.scratch)).collect();
+            return self.graph.search_many(&rows.space(), &mut walks, ef);
+        };
+        let mut walks = Vec::with_capacity(queries.len());
+        for (query, Desk { scratch, signed }) in queries.iter().zip(desks) {
+            if let Query::Numbers(numbers) = query {
+                codes.layout.query(numbers, signed);
+            }
+            walks.push((&*signed, scratch));
+        }
+        self.graph.search_many(&CodeSpace::new(codes), &mut walks, ef);
     }
 
     fn scan<'d>(&self, rows: &Matrix, query: &Query, of: &[u32], keep: usize, desk: &'d mut Desk) -> &'d Pool {

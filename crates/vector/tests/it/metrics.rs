@@ -122,6 +122,11 @@ fn all_metrics_and_elements() {
                 .collect()
         };
         let (exact, near) = (run(&collection, Effort::Exact), run(&collection, Effort::Recall(0.95)));
+        let queries: Vec<Vector<'_>> = (ROWS..ROWS + QUERIES).map(|at| data.vector(shape.element, at)).collect();
+        for (effort, one_by_one) in [(Effort::Exact, &exact), (Effort::Recall(0.95), &near)] {
+            let search = Search { effort, ..Search::nearest(10) };
+            assert_eq!(&collection.search_batch(&queries, &search).unwrap(), one_by_one, "{shape:?}: in a batch");
+        }
         let mut found = [0, 0];
         for (query, (exact, near)) in exact.iter().zip(&near).enumerate() {
             let true_one = |row: usize| distance(shape.metric, &data.numbers[ROWS + query], &data.numbers[row]);
