@@ -174,8 +174,9 @@ impl Graph {
             }
         }
         let mut going: Vec<usize> = (0..walks.len()).collect();
-        let mut gather = |scratch: &mut Scratch| {
+        let gather = |scratch: &mut Scratch| {
             let goes_on = scratch.gather(&lowest);
+            scratch.gather(&lowest);
             scratch.prefetch_fresh(space);
             goes_on
         };

@@ -47,7 +47,9 @@ pub struct Scratch {
     failed: Visited,
     expanded: Visited,
     pub(super) pool: Pool,
+    /// Nodes that were met and are to be measured.
     fresh: Vec<u32>,
+    neighbours: Vec<u32>,
     /// How many distances the last search has computed.
     pub distances: u64,
 }
@@ -113,7 +115,10 @@ impl Scratch {
     ) {
         self.start(entry, nodes);
         while self.gather(links) {
+            // Two nodes at a time: a few distances more, and half as often nothing to do but wait for memory.
+            self.gather(links);
             self.look_at_fresh(space, query);
+            self.fresh.clear();
         }
     }
 
@@ -123,19 +128,20 @@ impl Scratch {
         self.visited.visit(entry.1);
         self.pool.add(entry.0, entry.1);
         self.pool.merge();
+        self.fresh.clear();
     }
 
     /// Goes to the next node and gathers the neighbours that are new. Whether there was a node to go to.
     pub(super) fn gather(&mut self, links: &impl Links) -> bool {
         let Some(node) = self.pool.take_next() else { return false };
-        self.fresh.clear();
-        links.append(node, &mut self.fresh);
+        let Self { visited, fresh, neighbours, .. } = self;
+        neighbours.clear();
+        links.append(node, neighbours);
         // Unless something nearer is found now, that is where the walk goes next.
         if let Some(next) = self.pool.peek_next() {
             links.prefetch(next);
         }
-        let visited = &mut self.visited;
-        self.fresh.retain(|next| visited.visit(*next));
+        fresh.extend(neighbours.iter().copied().filter(|next| visited.visit(*next)));
         true
     }
 
@@ -150,6 +156,7 @@ impl Scratch {
         fresh.iter().for_each(|next| pool.add(space.distance(query, *next), *next));
         pool.merge();
         *distances += fresh.len() as u64;
+        fresh.clear();
     }
 
     /// Measures the fresh nodes and takes the near ones in.

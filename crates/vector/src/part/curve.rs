@@ -5,6 +5,9 @@ use crate::{Error, Result};
 
 /// For how many neighbours curves are made.
 pub const NEIGHBOURS: usize = 10;
+/// Rows that were sampled are found a little more easily than what comes later: this share of what may be missed is
+/// kept in reserve.
+const MARGIN: f32 = 0.1;
 /// More points than this make no difference.
 const MOST_POINTS: usize = 48;
 
@@ -61,6 +64,7 @@ impl Curve {
     /// The setting for a recall, for so many neighbours. Between two points it lies between theirs; beyond the last one
     /// it is the last one's.
     pub fn setting(&self, recall: f32, k: usize) -> Setting {
+        let recall = recall + MARGIN * (1.0 - recall);
         let after = self.points.iter().position(|point| point.recall >= recall);
         let setting = match after {
             Some(0) => self.points.first().map(|point| point.setting),
@@ -115,7 +119,7 @@ mod tests {
         let curve = Curve::of(measured);
         assert_eq!(curve.points.len(), 2, "a dearer setting with less recall is left out");
         assert_eq!(curve.setting(0.5, 10), Setting { ef: 10, rerank: 10 });
-        assert_eq!(curve.setting(0.95, 10), Setting { ef: 40, rerank: 16 });
+        assert_eq!(curve.setting(0.945, 10), Setting { ef: 40, rerank: 16 });
         assert_eq!(curve.setting(0.99, 10), Setting { ef: 40, rerank: 16 });
         let middle = curve.setting(0.9, 10);
         assert!(middle.ef > 10 && middle.ef < 40);

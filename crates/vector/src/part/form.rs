@@ -214,7 +214,8 @@ impl Form for GraphForm {
 
     fn candidates_of_many(&self, rows: &Matrix, queries: &[&Query], ef: usize, desks: &mut [Desk]) {
         let Some(codes) = &self.codes else {
-            let mut walks: Vec<_> = queries.iter().copied().zip(desks.iter_mut().map(|desk| &mut desk.scratch)).collect();
+            let mut walks: Vec<_> =
+                queries.iter().copied().zip(desks.iter_mut().map(|desk| &mut desk.scratch)).collect();
             return self.graph.search_many(&rows.space(), &mut walks, ef);
         };
         let mut walks = Vec::with_capacity(queries.len());
