@@ -1,5 +1,6 @@
 //! Files and directories.
 
+use crate::{Mapping, Pages};
 use std::io;
 use std::panic::RefUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -58,6 +59,17 @@ pub trait Files: Send + Sync + RefUnwindSafe {
         let mut bytes = vec![0; size];
         file.read_exact_at(&mut bytes, 0)?;
         Ok(bytes)
+    }
+
+    /// All of a file, as memory that need not be read before it is used. It must not change while it is mapped.
+    ///
+    /// Where files cannot be mapped, they are read.
+    fn map(&self, path: &Path) -> io::Result<Arc<dyn Mapping>> {
+        let file = self.open(path, OpenMode::Read)?;
+        let size = usize::try_from(file.size()?).map_err(io::Error::other)?;
+        let mut pages = Pages::new(size)?;
+        file.read_exact_at(&mut pages, 0)?;
+        Ok(Arc::new(pages))
     }
 
     /// Replaces a file as a whole: after a crash it holds either the old bytes or the new ones, and the

@@ -10,6 +10,7 @@ mod disk;
 pub mod faulty;
 mod files;
 mod memory;
+mod pages;
 mod random;
 mod real;
 mod spawn;
@@ -19,9 +20,10 @@ mod sys;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use files::{File, Files, Lock, OpenMode};
 pub use memory::MemoryFiles;
+pub use pages::{Mapping, Pages};
 pub use random::{Random, SeededRandom, SystemRandom};
 pub use real::RealFiles;
-pub use spawn::{Join, Spawn, Threads};
+pub use spawn::{Join, SharedWork, Spawn, Threads};
 
 use std::sync::Arc;
 

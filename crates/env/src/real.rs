@@ -1,6 +1,6 @@
 //! The operating system's files.
 
-use crate::{File, Files, Lock, OpenMode, sys};
+use crate::{File, Files, Lock, Mapping, OpenMode, sys};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -69,6 +69,10 @@ impl Files for RealFiles {
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
         fs::exists(path)
+    }
+
+    fn map(&self, path: &Path) -> io::Result<Arc<dyn Mapping>> {
+        Ok(Arc::new(sys::map(&fs::File::open(path)?)?))
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {

@@ -8,7 +8,17 @@ use std::thread;
 pub trait Spawn: Send + Sync + RefUnwindSafe {
     /// Starts `work` under a name that debuggers show.
     fn spawn(&self, name: &str, work: Box<dyn FnOnce() + Send>) -> io::Result<Box<dyn Join>>;
+
+    /// Does work that can be shared out, by up to so many threads at once, of which the caller's is one; returns when
+    /// all have done. The work must be whole even if only the caller does it.
+    fn together(&self, threads: usize, work: SharedWork<'_>) {
+        let _ = threads;
+        work();
+    }
 }
+
+/// See [`Spawn::together`].
+pub type SharedWork<'w> = &'w (dyn Fn() + Sync);
 
 /// Work that was started. Dropping it lets the work go on.
 pub trait Join: Send {
@@ -27,6 +37,16 @@ impl Spawn for Threads {
     fn spawn(&self, name: &str, work: Box<dyn FnOnce() + Send>) -> io::Result<Box<dyn Join>> {
         Ok(Box::new(thread::Builder::new().name(name.to_owned()).spawn(work)?))
     }
+
+    fn together(&self, threads: usize, work: SharedWork<'_>) {
+        thread::scope(|scope| {
+            for _ in 1..threads {
+                // Where no thread is to be had, there is one less to share the work.
+                let _ = thread::Builder::new().spawn_scoped(scope, work);
+            }
+            work();
+        });
+    }
 }
 
 impl Join for thread::JoinHandle<()> {
@@ -42,6 +62,16 @@ impl Join for thread::JoinHandle<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn work_is_shared() {
+        let (turns, workers) = (std::sync::atomic::AtomicUsize::new(0), std::sync::Barrier::new(3));
+        Threads.together(3, &|| {
+            workers.wait();
+            turns.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        });
+        assert_eq!(turns.into_inner(), 3);
+    }
 
     #[test]
     fn joining_waits_and_tells_of_panics() {

@@ -40,6 +40,13 @@ fn reserve(_: &File, _: u64) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// A file as memory.
+pub(crate) fn map(file: &File) -> io::Result<memmap2::Mmap> {
+    // SAFETY: what is mapped must not be cut or written while the mapping lives. `Files::map` asks this of its callers,
+    // who map only files that are whole, synced and never written again; others are kept out by the database's lock.
+    unsafe { memmap2::Mmap::map(file) }
+}
+
 /// Fills `buf` with random bytes of the operating system.
 #[cfg(target_os = "linux")]
 pub(crate) fn random(buf: &mut [u8; 8]) -> io::Result<()> {

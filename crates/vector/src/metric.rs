@@ -14,7 +14,7 @@
 //! | Hamming | packed bits | bits that differ | g |
 //! | Jaccard | packed bits | share of bits | g |
 
-use crate::kernels::Kernels;
+use crate::kernels::{Floats, Kernels};
 use crate::{Error, Result};
 
 /// A distance between two vectors. Less is nearer.
@@ -129,14 +129,15 @@ fn to_unit_length(vector: &mut [f32], why: &str) -> Result<()> {
 }
 
 impl Geometry {
-    /// The distance of two prepared vectors of the same length; NaN in the geometries of packed bits.
+    /// The distance of a prepared vector and a row of the same length, of whatever numbers; NaN in the geometries of
+    /// packed bits.
     #[must_use]
-    pub fn between(self, kernels: &Kernels, a: &[f32], b: &[f32]) -> f32 {
+    pub fn between<T>(self, floats: &Floats<T>, a: &[f32], b: &[T]) -> f32 {
         match self {
-            Self::Squares => (kernels.squares)(a, b),
-            Self::Product => -(kernels.product)(a, b),
-            Self::Sum => (kernels.sum)(a, b),
-            Self::Largest => (kernels.largest)(a, b),
+            Self::Squares => (floats.squares)(a, b),
+            Self::Product => -(floats.product)(a, b),
+            Self::Sum => (floats.sum)(a, b),
+            Self::Largest => (floats.largest)(a, b),
             Self::Bits | Self::Share => f32::NAN,
         }
     }
@@ -165,7 +166,7 @@ mod tests {
         let (mut a, mut b) = (a.to_vec(), b.to_vec());
         metric.prepare(&mut a).unwrap();
         metric.prepare(&mut b).unwrap();
-        metric.distance(metric.geometry().between(kernels::best(), &a, &b))
+        metric.distance(metric.geometry().between(&kernels::best().f32, &a, &b))
     }
 
     /// Computed by the definitions, in double precision, with another program.

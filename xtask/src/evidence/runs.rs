@@ -44,6 +44,7 @@ pub enum Passes {
 }
 
 const STORE: &[&str] = &["crates/env", "crates/base", "crates/store", "Cargo.lock"];
+const VECTOR: &[&str] = &["crates/env", "crates/vector", "Cargo.lock"];
 const ALL: &[&str] = &["crates", "tests/torture", "Cargo.lock"];
 const BENCH: &[&str] =
     &["crates/env", "crates/base", "crates/store", "crates/query", "crates/db", "benches", "Cargo.lock"];
@@ -121,6 +122,25 @@ pub const RUNS: &[Run] = &[
         steps: &["cargo test --release --workspace --test it -- --ignored time_travel --nocapture"],
         covers: ALL,
         keep: Keep::StartingWith("test result:"),
+        passes: Passes::OnSuccess,
+    },
+    Run {
+        name: "vector-life",
+        about: "10,000 lives of a vector collection against a map of all versions, with kills, power cuts and failing calls",
+        steps: &["NODEDB_VECTOR_LIVES=10000 cargo test --release -p nodedb-vector --test it lives -- --nocapture"],
+        covers: VECTOR,
+        keep: Keep::StartingWith("10000 lives"),
+        passes: Passes::OnSuccess,
+    },
+    Run {
+        name: "vector-hostile",
+        about: "5,000 damaged files of a vector collection: each harmless or reported, under AddressSanitizer",
+        steps: &[
+            "NODEDB_VECTOR_MUTATIONS=5000 RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan \
+             cargo test --release -p nodedb-vector --target x86_64-unknown-linux-gnu -- --nocapture",
+        ],
+        covers: VECTOR,
+        keep: Keep::StartingWith("5000 mutations"),
         passes: Passes::OnSuccess,
     },
     Run {

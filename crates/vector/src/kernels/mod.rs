@@ -11,19 +11,31 @@ mod x86;
 
 use std::sync::OnceLock;
 
-/// Loops over two vectors of the same length; where one is longer, its rest is left out.
+/// Loops over a vector of 32-bit numbers and one of another kind of number, of the same length; where one is longer, its
+/// rest is left out.
+#[derive(Clone, Copy, Debug)]
+pub struct Floats<T> {
+    /// `sum((a - b)^2)`
+    pub squares: fn(&[f32], &[T]) -> f32,
+    /// `sum(a * b)`
+    pub product: fn(&[f32], &[T]) -> f32,
+    /// `sum(|a - b|)`
+    pub sum: fn(&[f32], &[T]) -> f32,
+    /// `max(|a - b|)`
+    pub largest: fn(&[f32], &[T]) -> f32,
+}
+
+/// All loops for one kind of processor.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernels {
     /// What they are made for, for logs and benches.
     pub name: &'static str,
-    /// `sum((a - b)^2)`
-    pub squares: fn(&[f32], &[f32]) -> f32,
-    /// `sum(a * b)`
-    pub product: fn(&[f32], &[f32]) -> f32,
-    /// `sum(|a - b|)`
-    pub sum: fn(&[f32], &[f32]) -> f32,
-    /// `max(|a - b|)`
-    pub largest: fn(&[f32], &[f32]) -> f32,
+    /// Over 32-bit numbers.
+    pub f32: Floats<f32>,
+    /// Over 16-bit floating-point numbers (IEEE 754 binary16), by their bits.
+    pub f16: Floats<u16>,
+    /// Over whole numbers of 8 bits.
+    pub i8: Floats<i8>,
     /// `sum(a * b)` of unsigned and signed bytes; up to 65,536 of them, or it may overflow.
     pub code_product: fn(&[u8], &[i8]) -> i32,
     /// Bits that differ.

@@ -1,51 +1,53 @@
 //! The twins that all others are held against, and what runs where there is nothing better. Sums run in eight lanes, so
 //! that the compiler can use whatever vectors the processor has (NEON, SIMD128).
 
-use super::Kernels;
+use super::{Floats, Kernels};
+use half::f16;
+
+macro_rules! floats {
+    ($to:expr) => {
+        Floats {
+            squares: |a, b| lanes(a, b, $to, |a, b| (a - b) * (a - b), |x, y| x + y),
+            product: |a, b| lanes(a, b, $to, |a, b| a * b, |x, y| x + y),
+            sum: |a, b| lanes(a, b, $to, |a, b| (a - b).abs(), |x, y| x + y),
+            largest: |a, b| lanes(a, b, $to, |a, b| (a - b).abs(), f32::max),
+        }
+    };
+}
 
 /// Works everywhere.
-pub(super) const KERNELS: Kernels =
-    Kernels { name: "portable", squares, product, sum, largest, code_product, differing, shared };
+pub(super) const KERNELS: Kernels = Kernels {
+    name: "portable",
+    f32: floats!(|b: f32| b),
+    f16: floats!(|b: u16| f16::from_bits(b).to_f32()),
+    i8: floats!(|b: i8| f32::from(b)),
+    code_product,
+    differing,
+    shared,
+};
 
 const LANES: usize = 8;
 
 /// Adds up `term` of all pairs.
-fn lanes(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32, add: impl Fn(f32, f32) -> f32) -> f32 {
+fn lanes<T: Copy>(
+    a: &[f32],
+    b: &[T],
+    to: impl Fn(T) -> f32,
+    term: impl Fn(f32, f32) -> f32,
+    add: impl Fn(f32, f32) -> f32,
+) -> f32 {
+    let n = a.len().min(b.len());
+    let (a, b) = (a.get(..n).unwrap_or_default(), b.get(..n).unwrap_or_default());
     let mut sums = [0.0_f32; LANES];
     let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
     let (tail_a, tail_b) = (a.remainder(), b.remainder());
     for (a, b) in a.zip(b) {
         for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            *sum = add(*sum, term(*a, *b));
+            *sum = add(*sum, term(*a, to(*b)));
         }
     }
-    let rest = tail_a.iter().zip(tail_b).fold(0.0, |sum, (a, b)| add(sum, term(*a, *b)));
+    let rest = tail_a.iter().zip(tail_b).fold(0.0, |sum, (a, b)| add(sum, term(*a, to(*b))));
     sums.into_iter().fold(rest, add)
-}
-
-fn same<'v, T>(a: &'v [T], b: &'v [T]) -> (&'v [T], &'v [T]) {
-    let n = a.len().min(b.len());
-    (a.get(..n).unwrap_or_default(), b.get(..n).unwrap_or_default())
-}
-
-fn squares(a: &[f32], b: &[f32]) -> f32 {
-    let (a, b) = same(a, b);
-    lanes(a, b, |a, b| (a - b) * (a - b), |x, y| x + y)
-}
-
-fn product(a: &[f32], b: &[f32]) -> f32 {
-    let (a, b) = same(a, b);
-    lanes(a, b, |a, b| a * b, |x, y| x + y)
-}
-
-fn sum(a: &[f32], b: &[f32]) -> f32 {
-    let (a, b) = same(a, b);
-    lanes(a, b, |a, b| (a - b).abs(), |x, y| x + y)
-}
-
-fn largest(a: &[f32], b: &[f32]) -> f32 {
-    let (a, b) = same(a, b);
-    lanes(a, b, |a, b| (a - b).abs(), f32::max)
 }
 
 fn code_product(a: &[u8], b: &[i8]) -> i32 {

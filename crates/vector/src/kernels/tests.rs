@@ -27,10 +27,34 @@ fn check_floats(pairs: &[(f32, f32)], by: usize) -> Result<(), TestCaseError> {
     let sum: f64 = exact(|a, b| (a - b).abs()).sum();
     let largest = exact(|a, b| (a - b).abs()).fold(0.0, f64::max);
     for kernels in all() {
-        close((kernels.squares)(a, b), squares, squares, kernels.name)?;
-        close((kernels.product)(a, b), product, size, kernels.name)?;
-        close((kernels.sum)(a, b), sum, sum, kernels.name)?;
-        close((kernels.largest)(a, b), largest, largest, kernels.name)?;
+        close((kernels.f32.squares)(a, b), squares, squares, kernels.name)?;
+        close((kernels.f32.product)(a, b), product, size, kernels.name)?;
+        close((kernels.f32.sum)(a, b), sum, sum, kernels.name)?;
+        close((kernels.f32.largest)(a, b), largest, largest, kernels.name)?;
+    }
+    Ok(())
+}
+
+/// Numbers of another kind against the same numbers as 32-bit ones.
+fn check_mixed<T: Copy + Default>(
+    (a, b): (&[f32], &[T]),
+    by: usize,
+    of: impl Fn(&Kernels) -> Floats<T>,
+    wide: impl Fn(T) -> f32,
+) -> Result<(), TestCaseError> {
+    let widened: Vec<f32> = b.iter().map(|b| wide(*b)).collect();
+    let (a, b) = (shifted(a, by), shifted(b, by / 2));
+    let (a, b) = (&a[by..], &b[by / 2..]);
+    let twin = scalar::KERNELS.f32;
+    let size = |f: fn(f32, f32) -> f32| a.iter().zip(&widened).map(|(a, b)| f64::from(f(*a, *b))).sum::<f64>();
+    for kernels in all() {
+        let floats = of(&kernels);
+        let (squares, sum) = (size(|a, b| (a - b) * (a - b)), size(|a, b| (a - b).abs()));
+        close((floats.squares)(a, b), f64::from((twin.squares)(a, &widened)), squares, kernels.name)?;
+        let product = f64::from((twin.product)(a, &widened));
+        close((floats.product)(a, b), product, size(|a, b| (a * b).abs()), kernels.name)?;
+        close((floats.sum)(a, b), f64::from((twin.sum)(a, &widened)), sum, kernels.name)?;
+        prop_assert_eq!((floats.largest)(a, b), (twin.largest)(a, &widened), "{}", kernels.name);
     }
     Ok(())
 }
@@ -54,6 +78,11 @@ proptest! {
     #[test]
     fn floats_are_as_the_twin_says(pairs in prop::collection::vec((-9.0_f32..9.0, -9.0_f32..9.0), 0..300), by in 0_usize..7) {
         check_floats(&pairs, by)?;
+        let (a, b): (Vec<f32>, Vec<f32>) = pairs.iter().copied().unzip();
+        let halves: Vec<u16> = b.iter().map(|b| half::f16::from_f32(*b).to_bits()).collect();
+        check_mixed((&a, &halves), by, |kernels| kernels.f16, |b| half::f16::from_bits(b).to_f32())?;
+        let bytes: Vec<i8> = b.iter().map(|b| (b * 14.0) as i8).collect();
+        check_mixed((&a, &bytes), by, |kernels| kernels.i8, f32::from)?;
     }
 
     #[test]
@@ -74,7 +103,7 @@ fn nothing_saturates() {
 #[test]
 fn the_longer_one_is_cut() {
     for kernels in all() {
-        assert_eq!((kernels.sum)(&[1.0; 40], &[0.0; 33]), 33.0, "{}", kernels.name);
+        assert_eq!((kernels.f32.sum)(&[1.0; 40], &[0.0; 33]), 33.0, "{}", kernels.name);
         assert_eq!((kernels.differing)(&[1; 3], &[0; 70]), 3, "{}", kernels.name);
     }
 }

@@ -5,16 +5,18 @@
 //! All loads are unaligned ones, of places that the slices' lengths vouch for; what is behind the last whole vector is
 //! loaded under a mask (AVX-512) or done by the portable twin (AVX2).
 
-use super::{Kernels, scalar};
+use super::{Floats, Kernels, scalar};
 use std::arch::x86_64::*;
 
 /// What this processor can run, the best last.
 pub(super) fn available() -> Vec<Kernels> {
     let mut found = Vec::new();
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c") {
         found.push(AVX2);
     }
-    let has_512 = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+    let has_512 = is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl");
     if has_512 && is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512vpopcntdq") {
         found.push(AVX512);
     }
@@ -42,25 +44,43 @@ macro_rules! safe {
     };
 }
 
+/// The four loops of a module over one kind of number.
+macro_rules! table {
+    ($module:ident, $element:ty, $squares:ident, $product:ident, $sum:ident, $largest:ident) => {{
+        safe!(squares(f32, $element) -> f32 = $module::$squares);
+        safe!(product(f32, $element) -> f32 = $module::$product);
+        safe!(sum(f32, $element) -> f32 = $module::$sum);
+        safe!(largest(f32, $element) -> f32 = $module::$largest);
+        Floats { squares, product, sum, largest }
+    }};
+}
+
 const AVX2: Kernels = {
-    safe!(squares(f32, f32) -> f32 = avx2::squares);
-    safe!(product(f32, f32) -> f32 = avx2::product);
-    safe!(sum(f32, f32) -> f32 = avx2::sum);
-    safe!(largest(f32, f32) -> f32 = avx2::largest);
     safe!(code_product(u8, i8) -> i32 = avx2::code_product);
-    let (differing, shared) = (scalar::KERNELS.differing, scalar::KERNELS.shared);
-    Kernels { name: "avx2", squares, product, sum, largest, code_product, differing, shared }
+    Kernels {
+        name: "avx2",
+        f32: table!(avx2, f32, squares_f32, product_f32, sum_f32, largest_f32),
+        f16: table!(avx2, u16, squares_f16, product_f16, sum_f16, largest_f16),
+        i8: table!(avx2, i8, squares_i8, product_i8, sum_i8, largest_i8),
+        code_product,
+        differing: scalar::KERNELS.differing,
+        shared: scalar::KERNELS.shared,
+    }
 };
 
 const AVX512: Kernels = {
-    safe!(squares(f32, f32) -> f32 = avx512::squares);
-    safe!(product(f32, f32) -> f32 = avx512::product);
-    safe!(sum(f32, f32) -> f32 = avx512::sum);
-    safe!(largest(f32, f32) -> f32 = avx512::largest);
     safe!(code_product(u8, i8) -> i32 = avx512::code_product);
     safe!(differing(u8, u8) -> u32 = avx512::differing);
     safe!(shared(u8, u8) -> (u32, u32) = avx512::shared);
-    Kernels { name: "avx512", squares, product, sum, largest, code_product, differing, shared }
+    Kernels {
+        name: "avx512",
+        f32: table!(avx512, f32, squares_f32, product_f32, sum_f32, largest_f32),
+        f16: table!(avx512, u16, squares_f16, product_f16, sum_f16, largest_f16),
+        i8: table!(avx512, i8, squares_i8, product_i8, sum_i8, largest_i8),
+        code_product,
+        differing,
+        shared,
+    }
 };
 
 mod avx2 {
@@ -68,17 +88,20 @@ mod avx2 {
 
     /// Four sums of eight lanes each, so that the additions need not wait for each other.
     macro_rules! floats {
-        ($name:ident, $twin:ident, |$sum:ident, $a:ident, $b:ident| $step:expr, $join:ident, $finish:expr) => {
-            #[target_feature(enable = "avx2,fma")]
-            pub(super) unsafe fn $name(a: &[f32], b: &[f32]) -> f32 {
+        ($name:ident, $element:ty, $kind:ident, $twin:ident, |$p:ident| $load:expr,
+         |$sum:ident, $a:ident, $b:ident| $step:expr, $join:ident, $finish:expr) => {
+            #[target_feature(enable = "avx2,fma,f16c")]
+            pub(super) unsafe fn $name(a: &[f32], b: &[$element]) -> f32 {
                 let mut sums = [_mm256_setzero_ps(); 4];
                 let (wide_a, wide_b) = (a.chunks_exact(32), b.chunks_exact(32));
                 let (rest_a, rest_b) = (wide_a.remainder(), wide_b.remainder());
                 for (a, b) in wide_a.zip(wide_b) {
                     for (i, $sum) in sums.iter_mut().enumerate() {
-                        // SAFETY: both chunks have 32 numbers, and `i` is below 4.
-                        let ($a, $b) =
-                            unsafe { (_mm256_loadu_ps(a.as_ptr().add(8 * i)), _mm256_loadu_ps(b.as_ptr().add(8 * i))) };
+                        // SAFETY: both chunks have 32 numbers, `i` is below 4, and eight numbers are loaded of each.
+                        let ($a, $b) = unsafe {
+                            let $p = b.as_ptr().add(8 * i);
+                            (_mm256_loadu_ps(a.as_ptr().add(8 * i)), $load)
+                        };
                         *$sum = $step;
                     }
                 }
@@ -87,43 +110,74 @@ mod avx2 {
                 let mut lanes = [0.0_f32; 8];
                 // SAFETY: `lanes` has room for eight numbers.
                 unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), joined) };
-                let rest = (scalar::KERNELS.$twin)(rest_a, rest_b);
+                let rest = (scalar::KERNELS.$kind.$twin)(rest_a, rest_b);
                 lanes.into_iter().fold(rest, $finish)
             }
         };
     }
 
-    floats!(
-        squares,
-        squares,
-        |sum, a, b| {
-            let d = _mm256_sub_ps(a, b);
-            _mm256_fmadd_ps(d, d, *sum)
-        },
-        _mm256_add_ps,
-        |x: f32, y: f32| x + y
-    );
-    floats!(product, product, |sum, a, b| _mm256_fmadd_ps(a, b, *sum), _mm256_add_ps, |x: f32, y: f32| x + y);
-    floats!(
-        sum,
-        sum,
-        |sum, a, b| {
-            let d = _mm256_andnot_ps(_mm256_set1_ps(-0.0), _mm256_sub_ps(a, b));
-            _mm256_add_ps(*sum, d)
-        },
-        _mm256_add_ps,
-        |x: f32, y: f32| x + y
-    );
-    floats!(
-        largest,
-        largest,
-        |sum, a, b| {
-            let d = _mm256_andnot_ps(_mm256_set1_ps(-0.0), _mm256_sub_ps(a, b));
-            _mm256_max_ps(*sum, d)
-        },
-        _mm256_max_ps,
-        f32::max
-    );
+    /// The four loops over one kind of number, which `load` brings into eight lanes.
+    macro_rules! all_floats {
+        ($element:ty, $kind:ident, $squares:ident, $product:ident, $sum:ident, $largest:ident, |$p:ident| $load:expr) => {
+            floats!(
+                $squares,
+                $element,
+                $kind,
+                squares,
+                |$p| $load,
+                |sum, a, b| {
+                    let d = _mm256_sub_ps(a, b);
+                    _mm256_fmadd_ps(d, d, *sum)
+                },
+                _mm256_add_ps,
+                |x: f32, y: f32| x + y
+            );
+            floats!(
+                $product,
+                $element,
+                $kind,
+                product,
+                |$p| $load,
+                |sum, a, b| _mm256_fmadd_ps(a, b, *sum),
+                _mm256_add_ps,
+                |x: f32, y: f32| x + y
+            );
+            floats!(
+                $sum,
+                $element,
+                $kind,
+                sum,
+                |$p| $load,
+                |sum, a, b| {
+                    let d = _mm256_andnot_ps(_mm256_set1_ps(-0.0), _mm256_sub_ps(a, b));
+                    _mm256_add_ps(*sum, d)
+                },
+                _mm256_add_ps,
+                |x: f32, y: f32| x + y
+            );
+            floats!(
+                $largest,
+                $element,
+                $kind,
+                largest,
+                |$p| $load,
+                |sum, a, b| {
+                    let d = _mm256_andnot_ps(_mm256_set1_ps(-0.0), _mm256_sub_ps(a, b));
+                    _mm256_max_ps(*sum, d)
+                },
+                _mm256_max_ps,
+                f32::max
+            );
+        };
+    }
+
+    all_floats!(f32, f32, squares_f32, product_f32, sum_f32, largest_f32, |p| _mm256_loadu_ps(p));
+    all_floats!(u16, f16, squares_f16, product_f16, sum_f16, largest_f16, |p| _mm256_cvtph_ps(_mm_loadu_si128(
+        p.cast()
+    )));
+    all_floats!(i8, i8, squares_i8, product_i8, sum_i8, largest_i8, |p| _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(
+        _mm_loadl_epi64(p.cast())
+    )));
 
     /// Bytes are widened to 16 bits, since the shorter way (`maddubs`) saturates.
     #[target_feature(enable = "avx2")]
@@ -162,18 +216,21 @@ mod avx512 {
         (1 << n) - 1
     }
 
+    /// Four sums of 16 lanes each; what is behind the last whole 16 is loaded under a mask.
     macro_rules! floats {
-        ($name:ident, |$sum:ident, $a:ident, $b:ident| $step:expr, $join:ident, $reduce:ident) => {
-            #[target_feature(enable = "avx512f")]
-            pub(super) unsafe fn $name(a: &[f32], b: &[f32]) -> f32 {
+        ($name:ident, $element:ty, |$p:ident, $mask:ident| $load:expr,
+         |$sum:ident, $a:ident, $b:ident| $step:expr, $join:ident, $reduce:ident) => {
+            #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+            pub(super) unsafe fn $name(a: &[f32], b: &[$element]) -> f32 {
                 let mut sums = [_mm512_setzero_ps(); 4];
                 let (wide_a, wide_b) = (a.chunks_exact(64), b.chunks_exact(64));
                 let (rest_a, rest_b) = (wide_a.remainder().chunks(16), wide_b.remainder().chunks(16));
                 for (a, b) in wide_a.zip(wide_b) {
                     for (i, $sum) in sums.iter_mut().enumerate() {
-                        // SAFETY: both chunks have 64 numbers, and `i` is below 4.
+                        // SAFETY: both chunks have 64 numbers, `i` is below 4, and 16 numbers are loaded of each.
                         let ($a, $b) = unsafe {
-                            (_mm512_loadu_ps(a.as_ptr().add(16 * i)), _mm512_loadu_ps(b.as_ptr().add(16 * i)))
+                            let ($p, $mask) = (b.as_ptr().add(16 * i), !0);
+                            (_mm512_loadu_ps(a.as_ptr().add(16 * i)), $load)
                         };
                         *$sum = $step;
                     }
@@ -181,8 +238,9 @@ mod avx512 {
                 for ((a, b), $sum) in rest_a.zip(rest_b).zip(&mut sums) {
                     // SAFETY: only the lanes of the mask are read, which are as many as both chunks have numbers.
                     let ($a, $b) = unsafe {
-                        let mask = if a.len() < 16 { mask16(a.len()) } else { !0 };
-                        (_mm512_maskz_loadu_ps(mask, a.as_ptr()), _mm512_maskz_loadu_ps(mask, b.as_ptr()))
+                        let $mask = if a.len() < 16 { mask16(a.len()) } else { !0 };
+                        let $p = b.as_ptr();
+                        (_mm512_maskz_loadu_ps($mask, a.as_ptr()), $load)
                     };
                     *$sum = $step;
                 }
@@ -192,41 +250,65 @@ mod avx512 {
         };
     }
 
-    floats!(
-        squares,
-        |sum, a, b| {
-            let d = _mm512_sub_ps(a, b);
-            _mm512_fmadd_ps(d, d, *sum)
-        },
-        _mm512_add_ps,
-        _mm512_reduce_add_ps
-    );
-    floats!(product, |sum, a, b| _mm512_fmadd_ps(a, b, *sum), _mm512_add_ps, _mm512_reduce_add_ps);
-    floats!(
-        sum,
-        |sum, a, b| _mm512_add_ps(*sum, _mm512_abs_ps(_mm512_sub_ps(a, b))),
-        _mm512_add_ps,
-        _mm512_reduce_add_ps
-    );
-    floats!(
-        largest,
-        |sum, a, b| _mm512_max_ps(*sum, _mm512_abs_ps(_mm512_sub_ps(a, b))),
-        _mm512_max_ps,
-        _mm512_reduce_max_ps
-    );
+    /// The four loops over one kind of number, of which `load` brings those of a mask into 16 lanes.
+    macro_rules! all_floats {
+        ($element:ty, $squares:ident, $product:ident, $sum:ident, $largest:ident, |$p:ident, $mask:ident| $load:expr) => {
+            floats!(
+                $squares,
+                $element,
+                |$p, $mask| $load,
+                |sum, a, b| {
+                    let d = _mm512_sub_ps(a, b);
+                    _mm512_fmadd_ps(d, d, *sum)
+                },
+                _mm512_add_ps,
+                _mm512_reduce_add_ps
+            );
+            floats!(
+                $product,
+                $element,
+                |$p, $mask| $load,
+                |sum, a, b| _mm512_fmadd_ps(a, b, *sum),
+                _mm512_add_ps,
+                _mm512_reduce_add_ps
+            );
+            floats!(
+                $sum,
+                $element,
+                |$p, $mask| $load,
+                |sum, a, b| _mm512_add_ps(*sum, _mm512_abs_ps(_mm512_sub_ps(a, b))),
+                _mm512_add_ps,
+                _mm512_reduce_add_ps
+            );
+            floats!(
+                $largest,
+                $element,
+                |$p, $mask| $load,
+                |sum, a, b| _mm512_max_ps(*sum, _mm512_abs_ps(_mm512_sub_ps(a, b))),
+                _mm512_max_ps,
+                _mm512_reduce_max_ps
+            );
+        };
+    }
+
+    all_floats!(f32, squares_f32, product_f32, sum_f32, largest_f32, |p, mask| _mm512_maskz_loadu_ps(mask, p));
+    all_floats!(u16, squares_f16, product_f16, sum_f16, largest_f16, |p, mask| _mm512_cvtph_ps(
+        _mm256_maskz_loadu_epi16(mask, p.cast())
+    ));
+    all_floats!(i8, squares_i8, product_i8, sum_i8, largest_i8, |p, mask| _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(
+        _mm_maskz_loadu_epi8(mask, p)
+    )));
 
     /// Bytes from both slices, 64 at a time, the last ones filled up with zeros.
     macro_rules! bytes {
-        ($a:ident, $b:ident, |$x:ident, $y:ident, $turn:ident| $step:expr) => {
+        ($a:ident, $b:ident, |$x:ident, $y:ident| $step:expr) => {
             let (wide_a, wide_b) = ($a.chunks_exact(64), $b.chunks_exact(64));
             let (rest_a, rest_b) = (wide_a.remainder(), wide_b.remainder());
-            let mut $turn = 0_usize;
             for (a, b) in wide_a.zip(wide_b) {
                 // SAFETY: both chunks have 64 bytes.
                 let ($x, $y) =
                     unsafe { (_mm512_loadu_si512(a.as_ptr().cast()), _mm512_loadu_si512(b.as_ptr().cast())) };
                 $step;
-                $turn += 1;
             }
             if !rest_a.is_empty() {
                 let mask = mask64(rest_a.len());
@@ -242,29 +324,37 @@ mod avx512 {
         };
     }
 
+    /// Two sums, so that one product need not wait for the other.
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     pub(super) unsafe fn code_product(a: &[u8], b: &[i8]) -> i32 {
-        let mut sums = [_mm512_setzero_si512(); 2];
-        bytes!(a, b, |x, y, turn| {
-            let [even, odd] = &mut sums;
-            let sum = if turn.is_multiple_of(2) { even } else { odd };
-            *sum = _mm512_dpbusd_epi32(*sum, x, y);
-        });
-        let [s0, s1] = sums;
-        _mm512_reduce_add_epi32(_mm512_add_epi32(s0, s1))
+        let (mut even, mut odd) = (_mm512_setzero_si512(), _mm512_setzero_si512());
+        let (wide_a, wide_b) = (a.chunks_exact(128), b.chunks_exact(128));
+        let (rest_a, rest_b) = (wide_a.remainder(), wide_b.remainder());
+        for (a, b) in wide_a.zip(wide_b) {
+            // SAFETY: both chunks have 128 bytes.
+            unsafe {
+                let (x, y) = (_mm512_loadu_si512(a.as_ptr().cast()), _mm512_loadu_si512(b.as_ptr().cast()));
+                even = _mm512_dpbusd_epi32(even, x, y);
+                let (x, y) =
+                    (_mm512_loadu_si512(a.as_ptr().add(64).cast()), _mm512_loadu_si512(b.as_ptr().add(64).cast()));
+                odd = _mm512_dpbusd_epi32(odd, x, y);
+            }
+        }
+        bytes!(rest_a, rest_b, |x, y| even = _mm512_dpbusd_epi32(even, x, y));
+        _mm512_reduce_add_epi32(_mm512_add_epi32(even, odd))
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq")]
     pub(super) unsafe fn differing(a: &[u8], b: &[u8]) -> u32 {
         let mut count = _mm512_setzero_si512();
-        bytes!(a, b, |x, y, _turn| count = _mm512_add_epi64(count, _mm512_popcnt_epi64(_mm512_xor_si512(x, y))));
+        bytes!(a, b, |x, y| count = _mm512_add_epi64(count, _mm512_popcnt_epi64(_mm512_xor_si512(x, y))));
         _mm512_reduce_add_epi64(count) as u32
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq")]
     pub(super) unsafe fn shared(a: &[u8], b: &[u8]) -> (u32, u32) {
         let (mut both, mut either) = (_mm512_setzero_si512(), _mm512_setzero_si512());
-        bytes!(a, b, |x, y, _turn| {
+        bytes!(a, b, |x, y| {
             both = _mm512_add_epi64(both, _mm512_popcnt_epi64(_mm512_and_si512(x, y)));
             either = _mm512_add_epi64(either, _mm512_popcnt_epi64(_mm512_or_si512(x, y)));
         });
