@@ -5,6 +5,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod binary;
 mod bytes;
 pub mod codes;
 mod collection;

@@ -38,6 +38,10 @@ pub struct Kernels {
     pub i8: Floats<i8>,
     /// `sum(a * b)` of unsigned and signed bytes; up to 65,536 of them, or it may overflow.
     pub code_product: fn(&[u8], &[i8]) -> i32,
+    /// Sums of signed bytes by planes of bits. For each 64 bytes there is a word (8 bytes, the lowest bit first) of each
+    /// plane, the lowest plane first; a bit of plane `p` adds its byte `2^p` times. 1 to 8 planes; bytes in multiples of
+    /// 64, up to 65,536; what has no counterpart is left out.
+    pub plane_sum: fn(&[u8], &[i8], usize) -> i32,
     /// Bits that differ.
     pub differing: fn(&[u8], &[u8]) -> u32,
     /// Bits that both have, and bits that at least one has.

@@ -22,6 +22,7 @@ pub(super) const KERNELS: Kernels = Kernels {
     f16: floats!(|b: u16| f16::from_bits(b).to_f32()),
     i8: floats!(|b: i8| f32::from(b)),
     code_product,
+    plane_sum,
     differing,
     shared,
 };
@@ -52,6 +53,19 @@ fn lanes<T: Copy>(
 
 fn code_product(a: &[u8], b: &[i8]) -> i32 {
     a.iter().zip(b).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum()
+}
+
+fn plane_sum(words: &[u8], bytes: &[i8], planes: usize) -> i32 {
+    let mut sum = 0;
+    for (words, bytes) in words.chunks_exact(8 * planes.max(1)).zip(bytes.chunks_exact(64)) {
+        for (plane, word) in words.chunks_exact(8).enumerate() {
+            for (bits, bytes) in word.iter().zip(bytes.chunks_exact(8)) {
+                let set = bytes.iter().enumerate().filter(|(bit, _)| bits >> bit & 1 == 1);
+                sum += set.map(|(_, byte)| i32::from(*byte)).sum::<i32>() << plane;
+            }
+        }
+    }
+    sum
 }
 
 fn differing(a: &[u8], b: &[u8]) -> u32 {

@@ -91,12 +91,23 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn planes_are_as_the_twin_says(words in prop::collection::vec(any::<u8>(), 0..400), bytes in prop::collection::vec(any::<i8>(), 0..400), planes in 1_usize..9) {
+        let wanted = (scalar::KERNELS.plane_sum)(&words, &bytes, planes);
+        for kernels in all() {
+            prop_assert_eq!((kernels.plane_sum)(&words, &bytes, planes), wanted, "{}", kernels.name);
+        }
+    }
+}
+
 #[test]
 fn nothing_saturates() {
     let (high, low, top) = (vec![255_u8; 4096], vec![-128_i8; 4096], vec![127_i8; 4096]);
     for kernels in all() {
         assert_eq!((kernels.code_product)(&high, &low), -255 * 128 * 4096, "{}", kernels.name);
         assert_eq!((kernels.code_product)(&high, &top), 255 * 127 * 4096, "{}", kernels.name);
+        assert_eq!((kernels.plane_sum)(&high, &low, 8), -255 * 128 * 4096, "{}", kernels.name);
     }
 }
 

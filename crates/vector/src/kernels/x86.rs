@@ -63,6 +63,10 @@ const AVX2: Kernels = {
         f16: table!(avx2, u16, squares_f16, product_f16, sum_f16, largest_f16),
         i8: table!(avx2, i8, squares_i8, product_i8, sum_i8, largest_i8),
         code_product,
+        plane_sum: |words, bytes, planes| {
+            // SAFETY: the table that holds this was made after the processor's features were asked for (`available`).
+            unsafe { avx2::plane_sum(words, bytes, planes) }
+        },
         differing: scalar::KERNELS.differing,
         shared: scalar::KERNELS.shared,
     }
@@ -78,6 +82,10 @@ const AVX512: Kernels = {
         f16: table!(avx512, u16, squares_f16, product_f16, sum_f16, largest_f16),
         i8: table!(avx512, i8, squares_i8, product_i8, sum_i8, largest_i8),
         code_product,
+        plane_sum: |words, bytes, planes| {
+            // SAFETY: the table that holds this was made after the processor's features were asked for (`available`).
+            unsafe { avx512::plane_sum(words, bytes, planes) }
+        },
         differing,
         shared,
     }
@@ -179,6 +187,33 @@ mod avx2 {
         _mm_loadl_epi64(p.cast())
     )));
 
+    /// Each byte of a mask is spread over the eight bytes that its bits stand for.
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn plane_sum(words: &[u8], bytes: &[i8], planes: usize) -> i32 {
+        let mut sum = _mm256_setzero_si256();
+        let spread = _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
+        let bits = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64.cast_signed());
+        for (words, bytes) in words.chunks_exact(8 * planes.max(1)).zip(bytes.chunks_exact(64)) {
+            for (plane, word) in words.chunks_exact(8).enumerate() {
+                let weight = _mm256_set1_epi8(1_u8.wrapping_shl(plane as u32).cast_signed());
+                for (half, bytes) in word.chunks_exact(4).zip(bytes.chunks_exact(32)) {
+                    let mask = _mm256_set1_epi32(half.try_into().map_or(0, i32::from_le_bytes));
+                    let chosen = _mm256_and_si256(_mm256_shuffle_epi8(mask, spread), bits);
+                    let weights = _mm256_and_si256(_mm256_cmpeq_epi8(chosen, bits), weight);
+                    // SAFETY: the chunk has 32 bytes.
+                    let bytes = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) };
+                    // Two products of at most 128 * 128 fit 16 bits: -32768 is the least.
+                    let pairs = _mm256_maddubs_epi16(weights, bytes);
+                    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+                }
+            }
+        }
+        let mut lanes = [0_i32; 8];
+        // SAFETY: `lanes` has room for eight numbers.
+        unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), sum) };
+        lanes.into_iter().sum()
+    }
+
     /// Bytes are widened to 16 bits, since the shorter way (`maddubs`) saturates.
     #[target_feature(enable = "avx2")]
     pub(super) unsafe fn code_product(a: &[u8], b: &[i8]) -> i32 {
@@ -205,6 +240,22 @@ mod avx2 {
 
 mod avx512 {
     use super::*;
+
+    /// A plane's bits choose the bytes that are multiplied with its weight.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    pub(super) unsafe fn plane_sum(words: &[u8], bytes: &[i8], planes: usize) -> i32 {
+        let mut sum = _mm512_setzero_si512();
+        for (words, bytes) in words.chunks_exact(8 * planes.max(1)).zip(bytes.chunks_exact(64)) {
+            // SAFETY: the chunk has 64 bytes.
+            let bytes = unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) };
+            for (plane, word) in words.chunks_exact(8).enumerate() {
+                let mask = word.try_into().map_or(0, u64::from_le_bytes);
+                let weights = _mm512_maskz_set1_epi8(mask, 1_u8.wrapping_shl(plane as u32).cast_signed());
+                sum = _mm512_dpbusd_epi32(sum, weights, bytes);
+            }
+        }
+        _mm512_reduce_add_epi32(sum)
+    }
 
     /// The mask of the last `n` lanes of 16, where `n` is below 16.
     const fn mask16(n: usize) -> __mmask16 {
