@@ -71,7 +71,7 @@ fn npy(path: &str, rows: Option<usize>) -> Result<(usize, Vec<u8>)> {
     let mut file = std::fs::File::open(path)?;
     match rows {
         Some(rows) => {
-            file.by_ref().take(256).read_to_end(&mut bytes)?;
+            Read::take(&mut file, 256).read_to_end(&mut bytes)?;
             let columns = String::from_utf8_lossy(&bytes).split("'shape': (").nth(1).and_then(|rest| {
                 rest.split(')').next()?.split(',').nth(1)?.trim().parse::<u64>().ok()
             });
