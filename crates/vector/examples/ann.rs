@@ -2,7 +2,7 @@
 //!
 //! `PEER_CMD=target/release/examples/ann bench.py compare wordnet hnswlib cmd svs --rounds 3`. `NODEDB_ANN` chooses how:
 //! `f32` builds the graph over the vectors themselves, `life` keeps the default seal threshold, `allow-list` takes filters
-//! as ready sets of ids, `budget=BYTES` gives sealed parts so much memory.
+//! as ready sets of ids, `bits=B` takes codes of so few bits, `budget=BYTES` gives sealed parts so much memory.
 
 #![allow(
     clippy::disallowed_methods,
@@ -27,6 +27,10 @@ struct Choice(String);
 impl Choice {
     fn has(&self, word: &str) -> bool {
         self.0.split(',').any(|found| found == word)
+    }
+
+    fn bits(&self) -> Option<u8> {
+        self.0.split(',').find_map(|word| word.strip_prefix("bits=")?.parse().ok())
     }
 
     fn budget(&self) -> Option<u64> {
@@ -72,9 +76,10 @@ fn npy(path: &str, rows: Option<usize>) -> Result<(usize, Vec<u8>)> {
     match rows {
         Some(rows) => {
             Read::take(&mut file, 256).read_to_end(&mut bytes)?;
-            let columns = String::from_utf8_lossy(&bytes).split("'shape': (").nth(1).and_then(|rest| {
-                rest.split(')').next()?.split(',').nth(1)?.trim().parse::<u64>().ok()
-            });
+            let columns = String::from_utf8_lossy(&bytes)
+                .split("'shape': (")
+                .nth(1)
+                .and_then(|rest| rest.split(')').next()?.split(',').nth(1)?.trim().parse::<u64>().ok());
             file.take(columns.unwrap_or(1) * rows as u64 * 4).read_to_end(&mut bytes)?;
         }
         None => _ = file.read_to_end(&mut bytes)?,
@@ -221,6 +226,9 @@ impl Engine {
         if choice.has("f32") {
             options.quantisation = Quantisation::None;
         }
+        if let Some(bits) = choice.bits() {
+            options.quantisation = Quantisation::Bits(bits);
+        }
         let began = Instant::now();
         let collection = VectorCollection::create(Env::real(), &dir.join("collection"), options)?;
         let rows: Vec<(u64, Vector<'_>)> = (0_u64..).zip(rows.iter()).collect();
@@ -351,8 +359,10 @@ impl Engine {
     fn insert(&mut self, message: &Value) -> Result<Value> {
         let collection = self.collection.as_ref().ok_or("nothing is open")?;
         let metric = collection.options().shape.metric;
-        let (rows, queries) =
-            (Rows::read(text(message, "vectors")?, metric, None)?, Rows::read(text(message, "queries")?, metric, None)?);
+        let (rows, queries) = (
+            Rows::read(text(message, "vectors")?, metric, None)?,
+            Rows::read(text(message, "queries")?, metric, None)?,
+        );
         let (first, k) = (number(message, "first_id")? as u64, number(message, "k")?);
         let search = Search { effort: effort(&message["setting"])?, ..Search::nearest(k) };
         let mut body = Vec::new();

@@ -333,7 +333,9 @@ mod tests {
             for bits in [1, 2, 4] {
                 let layout = BinaryLayout::new(geometry, bits, centre.clone(), 3).unwrap();
                 let mut bytes = vec![0; rows.len() * layout.stride()];
-                rows.iter().zip(bytes.chunks_exact_mut(layout.stride())).for_each(|(row, place)| layout.encode(row, place));
+                rows.iter()
+                    .zip(bytes.chunks_exact_mut(layout.stride()))
+                    .for_each(|(row, place)| layout.encode(row, place));
                 let codes = BinaryCodes::new(layout, Section::of(&bytes).unwrap()).unwrap();
                 let (space, mut query) = (BinarySpace::new(&codes), BinaryQuery::default());
                 let (mut sum, mut squares, mut size, mut count) = (0.0, 0.0, 0.0, 0.0);

@@ -56,6 +56,17 @@ pub enum Query {
     Bits(Vec<u8>),
 }
 
+impl Query {
+    /// Its numbers; none of bits.
+    #[must_use]
+    pub fn numbers(&self) -> &[f32] {
+        match self {
+            Self::Numbers(numbers) => numbers,
+            Self::Bits(_) => &[],
+        }
+    }
+}
+
 /// A row: a stored vector, and the factor that it is multiplied by where the metric wants a length of 1 and the element
 /// cannot hold one.
 #[derive(Clone, Copy, Debug)]

@@ -155,6 +155,11 @@ fn write_options(options: &Options, out: &mut Writer) {
     out.u8(match options.quantisation {
         Quantisation::None => 0,
         Quantisation::Bytes => 1,
+        Quantisation::Bits(_) => 2,
+    });
+    out.u8(match options.quantisation {
+        Quantisation::Bits(bits) => bits,
+        Quantisation::None | Quantisation::Bytes => 0,
     });
     let rest = [options.seal_threshold, options.most_frozen, options.merge_factor, options.build_threads];
     rest.into_iter().for_each(|n| out.u64(n as u64));
@@ -165,10 +170,11 @@ fn read_options(reader: &mut Reader<'_>) -> Result<Options> {
     let shape = read_shape(reader)?;
     let (m, m0) = (reader.size()?, reader.size()?);
     let graph = Parameters { m, m0, ef_construction: reader.size()?, seed: reader.u64()? };
-    let quantisation = match reader.u8()? {
-        0 => Quantisation::None,
-        1 => Quantisation::Bytes,
-        n => return Err(Error::damaged(format!("codes of the unknown kind {n}"))),
+    let quantisation = match (reader.u8()?, reader.u8()?) {
+        (0, 0) => Quantisation::None,
+        (1, 0) => Quantisation::Bytes,
+        (2, bits) => Quantisation::Bits(bits),
+        (kind, bits) => return Err(Error::damaged(format!("codes of the unknown kind {kind}, {bits}"))),
     };
     let (seal_threshold, most_frozen) = (reader.size()?, reader.size()?);
     let (merge_factor, build_threads, budget) = (reader.size()?, reader.size()?, reader.u64()?);

@@ -46,6 +46,11 @@ impl Options {
     pub(super) fn check(&self) -> Result<()> {
         self.shape.check()?;
         self.graph.check()?;
+        if let Quantisation::Bits(bits) = self.quantisation
+            && !(1..=8).contains(&bits)
+        {
+            return Err(Error::invalid(format!("codes of {bits} bits, which must be 1 to 8")));
+        }
         let fits = (32..=4 << 20).contains(&self.seal_threshold)
             && self.most_frozen >= 1
             && self.merge_factor >= 1

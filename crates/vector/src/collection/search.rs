@@ -64,7 +64,7 @@ impl Filter<'_> {
 }
 
 /// How many queries of a batch take turns.
-const TOGETHER: usize = 6;
+const TOGETHER: usize = 12;
 /// Desks that are kept for searches to come.
 const MOST_DESKS: usize = 16;
 
@@ -212,7 +212,8 @@ impl VectorCollection {
         let is_plain = matches!(search.filter, Filter::All) && search.effort != Effort::Exact && search.k > 0;
         for part in parts.sealed.iter().filter(|_| is_plain) {
             let loaded = self.visit(part)?;
-            if part.ended.count() > 0 || part.newest > at {
+            let together = loaded.form.together();
+            if together == 1 || part.ended.count() > 0 || part.newest > at {
                 for (query, nearest) in &mut asked {
                     search_sealed(part, &loaded, query, nearest, desks.first_mut().unwrap_or(&mut Desk::default()))?;
                 }
@@ -220,7 +221,9 @@ impl VectorCollection {
             }
             let setting = setting_for(part, &loaded, search);
             let queries: Vec<&Query> = asked.iter().map(|(query, _)| &query.query).collect();
-            loaded.form.candidates_of_many(&loaded.rows, &queries, setting.ef, desks);
+            for (queries, desks) in queries.chunks(together).zip(desks.chunks_mut(together)) {
+                loaded.form.candidates_of_many(&loaded.rows, queries, setting.ef, desks);
+            }
             for ((query, nearest), desk) in asked.iter_mut().zip(desks.iter()) {
                 let pool = desk.scratch.found();
                 let candidates: Vec<u32> = pool.iter().take(setting.rerank).map(|(_, row)| row).collect();

@@ -41,6 +41,7 @@ pub enum Tag {
     Codes = 6,
     Links = 7,
     Upper = 8,
+    Centre = 9,
 }
 
 /// Writes a file, durably. Its name is another one until it is whole.

@@ -2,6 +2,7 @@
 
 use super::container::{Container, Tag};
 use super::curve::{Curve, NEIGHBOURS, Point, Setting};
+use crate::binary::{BinaryCodes, BinaryLayout, BinaryQuery, BinarySpace};
 use crate::bytes::{Reader, Writer};
 use crate::codes::{CodeQuery, CodeSpace, Codes, Layout};
 pub use crate::graph::Width;
@@ -25,6 +26,7 @@ pub struct Desk {
     /// Of the walks.
     pub scratch: Scratch,
     signed: CodeQuery,
+    binary: BinaryQuery,
 }
 
 /// A way to find candidates in a part.
@@ -41,6 +43,9 @@ pub trait Form: fmt::Debug + Send + Sync {
 
     /// The candidates for several queries at once, each on a desk of its own.
     fn candidates_of_many(&self, rows: &Matrix, queries: &[&Query], ef: usize, desks: &mut [Desk]);
+
+    /// How many queries it pays to let take turns: as many as leave what they have asked for in the nearest cache.
+    fn together(&self) -> usize;
 
     /// The best of these rows, by the form's own approximate distances, nearest first; as many as `desk` is told.
     fn scan<'d>(&self, rows: &Matrix, query: &Query, of: &[u32], keep: usize, desk: &'d mut Desk) -> &'d Pool;
@@ -75,14 +80,35 @@ pub enum Quantisation {
     /// One byte a number, where the metric allows it.
     #[default]
     Bytes,
+    /// So many bits a number, 1 to 8, where the metric allows it: less memory, more candidates that are compared exactly.
+    Bits(u8),
 }
 
 /// A graph, over codes where there are some.
 #[derive(Debug)]
 pub struct GraphForm {
-    codes: Option<Codes>,
+    codes: Stored,
     graph: Graph,
     curve: Curve,
+}
+
+/// What walks compare.
+#[derive(Debug)]
+enum Stored {
+    /// The vectors themselves.
+    Rows,
+    Bytes(Codes),
+    Bits(BinaryCodes),
+}
+
+impl Stored {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Rows => &[],
+            Self::Bytes(codes) => codes.bytes(),
+            Self::Bits(codes) => codes.bytes(),
+        }
+    }
 }
 
 /// How many rows are searched for while they are not in the graph yet.
@@ -94,6 +120,12 @@ const BEST_RECALL: f32 = 0.9985;
 const MOST_EF: usize = 1_000;
 /// About how many distances of codes an exact one costs.
 const RERANK_COST: f64 = 3.0;
+/// The same for codes of few bits.
+const BITS_RERANK_COST: f64 = 6.0;
+/// Bytes of rows that are asked for before they are used.
+const IN_CACHE: usize = 96 << 10;
+/// A scan of these keeps so many times as many candidates.
+const BITS_SCAN: usize = 4;
 /// Numbers that the bounds of codes are taken from.
 const SAMPLED_NUMBERS: usize = 200_000;
 
@@ -122,29 +154,28 @@ pub struct Plan<'p> {
 impl GraphForm {
     /// Builds a graph of all rows.
     pub fn build(rows: &Matrix, plan: &Plan<'_>) -> Result<Self> {
-        match plan.quantisation {
-            Quantisation::Bytes => match encode(rows)? {
-                Some(codes) => {
-                    let space = CodeSpace::new(&codes);
-                    let query = |row: &Query, query: &mut CodeQuery| {
-                        if let Query::Numbers(numbers) = row {
-                            codes.layout.query(numbers, query);
-                        }
-                    };
-                    let (graph, curve) = build_over(&space, rows, plan, &Ask { query, is_exact: false })?;
-                    Ok(Self { codes: Some(codes), graph, curve })
-                }
-                None => Self::build_exact(rows, plan),
-            },
-            Quantisation::None => Self::build_exact(rows, plan),
+        let codes = if plan.quantisation == Quantisation::None { None } else { encode(rows)? };
+        let Some(codes) = codes else {
+            let query = |numbers: &Query, query: &mut Query| query.clone_from(numbers);
+            let curve = |graph: &Graph, sample: &Sample| sample.curve(graph, &rows.space(), rows, (&query, None));
+            let (graph, curve) = build_over(&rows.space(), rows, plan, &curve)?;
+            return Ok(Self { codes: Stored::Rows, graph, curve });
+        };
+        if let Quantisation::Bits(bits) = plan.quantisation {
+            // Codes of few bits are no place to build on; those of one byte are made for that and forgotten.
+            let binary = encode_bits(rows, usize::from(bits), plan.parameters.seed)?;
+            let query = |numbers: &Query, query: &mut BinaryQuery| binary.layout.query(numbers.numbers(), query);
+            let curve = |graph: &Graph, sample: &Sample| {
+                sample.curve(graph, &BinarySpace::new(&binary), rows, (&query, Some(BITS_RERANK_COST)))
+            };
+            let (graph, curve) = build_over(&CodeSpace::new(&codes), rows, plan, &curve)?;
+            return Ok(Self { codes: Stored::Bits(binary), graph, curve });
         }
-    }
-
-    fn build_exact(rows: &Matrix, plan: &Plan<'_>) -> Result<Self> {
-        let space = rows.space();
-        let query = |row: &Query, query: &mut Query| query.clone_from(row);
-        let (graph, curve) = build_over(&space, rows, plan, &Ask { query, is_exact: true })?;
-        Ok(Self { codes: None, graph, curve })
+        let query = |numbers: &Query, query: &mut CodeQuery| codes.layout.query(numbers.numbers(), query);
+        let space = CodeSpace::new(&codes);
+        let curve = |graph: &Graph, sample: &Sample| sample.curve(graph, &space, rows, (&query, Some(RERANK_COST)));
+        let (graph, curve) = build_over(&space, rows, plan, &curve)?;
+        Ok(Self { codes: Stored::Bytes(codes), graph, curve })
     }
 
     /// What goes into the header of a part.
@@ -152,9 +183,16 @@ impl GraphForm {
         let mut out = Writer::default();
         out.u32(self.graph.m0() as u32);
         out.u32(self.graph.entry());
-        out.u8(u8::from(self.codes.is_some()));
-        if let Some(codes) = &self.codes {
-            codes.layout.write(&mut out);
+        match &self.codes {
+            Stored::Rows => out.u8(0),
+            Stored::Bytes(codes) => {
+                out.u8(1);
+                codes.layout.write(&mut out);
+            }
+            Stored::Bits(codes) => {
+                out.u8(2);
+                codes.layout.write(&mut out);
+            }
         }
         self.curve.write(&mut out);
         out.0
@@ -165,28 +203,44 @@ impl GraphForm {
         let (links, upper) = self.graph.sections();
         let mut sections: Vec<(Tag, &[u8])> =
             vec![(Tag::Links, bytemuck::cast_slice(links)), (Tag::Upper, bytemuck::cast_slice(upper))];
-        if let Some(codes) = &self.codes {
-            sections.push((Tag::Codes, codes.bytes()));
+        if !matches!(self.codes, Stored::Rows) {
+            sections.push((Tag::Codes, self.codes.bytes()));
+        }
+        if let Stored::Bits(codes) = &self.codes {
+            sections.push((Tag::Centre, bytemuck::cast_slice(codes.layout.centre())));
         }
         sections
     }
 
     /// Out of a part's file.
     pub fn open(container: &Container, reader: &mut Reader<'_>, rows: &Matrix) -> Result<Self> {
-        let (m0, entry, has_codes) = (reader.u32()? as usize, reader.u32()?, reader.u8()?);
-        let codes = match has_codes {
-            0 => None,
+        let (m0, entry, kind) = (reader.u32()? as usize, reader.u32()?, reader.u8()?);
+        let geometry = rows.shape.geometry();
+        let (codes, count) = match kind {
+            0 => (Some(Stored::Rows), rows.len()),
             1 => {
-                let layout = Layout::read(rows.shape.geometry(), rows.shape.dimension, reader)?;
-                Codes::new(layout, container.section(Tag::Codes)?)
+                let layout = Layout::read(geometry, rows.shape.dimension, reader)?;
+                let codes = Codes::new(layout, container.section(Tag::Codes)?);
+                let count = codes.as_ref().map_or(0, Codes::len);
+                (codes.map(Stored::Bytes), count)
+            }
+            2 => {
+                container.verify(Tag::Centre)?;
+                let centre = container.section::<f32>(Tag::Centre)?.to_vec();
+                let fits = centre.len() == rows.shape.dimension;
+                let layout = BinaryLayout::read(geometry, centre, reader)?;
+                let codes = BinaryCodes::new(layout, container.section(Tag::Codes)?).filter(|_| fits);
+                let count = codes.as_ref().map_or(0, BinaryCodes::len);
+                (codes.map(Stored::Bits), count)
             }
             _ => return Err(container.damaged("codes of an unknown kind")),
         };
-        let fits = codes.as_ref().map_or(has_codes == 0, |codes| codes.len() == rows.len());
+        let codes = codes.filter(|_| count == rows.len());
+        let codes = codes.ok_or_else(|| container.damaged("codes that do not fit the rows"))?;
         let curve = Curve::read(reader)?;
         let sections = (container.section(Tag::Links)?, container.section(Tag::Upper)?);
         let graph = Graph::new(m0, entry, sections)?;
-        if !fits || graph.len() != rows.len() {
+        if graph.len() != rows.len() {
             return Err(container.damaged("a graph of another number of rows"));
         }
         Ok(Self { codes, graph, curve })
@@ -202,46 +256,69 @@ impl Form for GraphForm {
         among: Option<Among<'_>>,
         desk: &'d mut Desk,
     ) -> &'d Pool {
-        let Desk { scratch, signed } = desk;
-        match (&self.codes, query) {
-            (Some(codes), Query::Numbers(numbers)) => {
-                codes.layout.query(numbers, signed);
+        let Desk { scratch, signed, binary } = desk;
+        match &self.codes {
+            Stored::Rows => search(&self.graph, &rows.space(), query, width, among, scratch),
+            Stored::Bytes(codes) => {
+                codes.layout.query(query.numbers(), signed);
                 search(&self.graph, &CodeSpace::new(codes), signed, width, among, scratch)
             }
-            _ => search(&self.graph, &rows.space(), query, width, among, scratch),
+            Stored::Bits(codes) => {
+                codes.layout.query(query.numbers(), binary);
+                search(&self.graph, &BinarySpace::new(codes), binary, width, among, scratch)
+            }
         }
     }
 
     fn candidates_of_many(&self, rows: &Matrix, queries: &[&Query], ef: usize, desks: &mut [Desk]) {
-        let Some(codes) = &self.codes else {
-            let mut walks: Vec<_> =
-                queries.iter().copied().zip(desks.iter_mut().map(|desk| &mut desk.scratch)).collect();
-            return self.graph.search_many(&rows.space(), &mut walks, ef);
-        };
-        let mut walks = Vec::with_capacity(queries.len());
-        for (query, Desk { scratch, signed }) in queries.iter().zip(desks) {
-            if let Query::Numbers(numbers) = query {
-                codes.layout.query(numbers, signed);
+        let asked = queries.iter().copied().zip(desks);
+        match &self.codes {
+            Stored::Rows => {
+                let mut walks: Vec<_> = asked.map(|(query, desk)| (query, &mut desk.scratch)).collect();
+                self.graph.search_many(&rows.space(), &mut walks, ef);
             }
-            walks.push((&*signed, scratch));
+            Stored::Bytes(codes) => {
+                let mut walks = Vec::with_capacity(queries.len());
+                for (query, Desk { scratch, signed, .. }) in asked {
+                    codes.layout.query(query.numbers(), signed);
+                    walks.push((&*signed, scratch));
+                }
+                self.graph.search_many(&CodeSpace::new(codes), &mut walks, ef);
+            }
+            Stored::Bits(codes) => {
+                let mut walks = Vec::with_capacity(queries.len());
+                for (query, Desk { scratch, binary, .. }) in asked {
+                    codes.layout.query(query.numbers(), binary);
+                    walks.push((&*binary, scratch));
+                }
+                self.graph.search_many(&BinarySpace::new(codes), &mut walks, ef);
+            }
         }
-        self.graph.search_many(&CodeSpace::new(codes), &mut walks, ef);
+    }
+
+    fn together(&self) -> usize {
+        let row = self.codes.bytes().len().checked_div(self.graph.len()).unwrap_or(0).max(64);
+        (IN_CACHE / (2 * self.graph.m0() * row)).max(1)
     }
 
     fn scan<'d>(&self, rows: &Matrix, query: &Query, of: &[u32], keep: usize, desk: &'d mut Desk) -> &'d Pool {
-        let Desk { scratch, signed } = desk;
-        match (&self.codes, query) {
-            (Some(codes), Query::Numbers(numbers)) => {
-                codes.layout.query(numbers, signed);
-                scratch.scan(&CodeSpace::new(codes), signed, of, keep)
+        let Desk { scratch, signed, binary } = desk;
+        match &self.codes {
+            Stored::Rows => scratch.scan(&rows.space(), query, of, keep),
+            Stored::Bytes(codes) => {
+                codes.layout.query(query.numbers(), signed);
+                scratch.scan(&CodeSpace::new(codes), signed, of, keep);
             }
-            _ => scratch.scan(&rows.space(), query, of, keep),
+            Stored::Bits(codes) => {
+                codes.layout.query(query.numbers(), binary);
+                scratch.scan(&BinarySpace::new(codes), binary, of, keep * BITS_SCAN);
+            }
         }
         scratch.found()
     }
 
     fn is_exact(&self) -> bool {
-        self.codes.is_none()
+        matches!(self.codes, Stored::Rows)
     }
 
     fn curve(&self) -> &Curve {
@@ -250,24 +327,27 @@ impl Form for GraphForm {
 
     fn tags(&self) -> &'static [Tag] {
         match self.codes {
-            Some(_) => &[Tag::Codes, Tag::Links, Tag::Upper],
-            None => &[Tag::Rows, Tag::Links, Tag::Upper],
+            Stored::Rows => &[Tag::Rows, Tag::Links, Tag::Upper],
+            Stored::Bytes(_) | Stored::Bits(_) => &[Tag::Codes, Tag::Links, Tag::Upper],
         }
     }
 
     fn bytes(&self) -> usize {
         let (links, upper) = self.graph.sections();
-        links.len() * 4 + upper.len() * 4 + self.codes.as_ref().map_or(0, |c| c.bytes().len())
+        links.len() * 4 + upper.len() * 4 + self.codes.bytes().len()
     }
 
     fn load(&self) -> Result<Box<dyn Form>> {
         let no_memory = |e| Error::Io("no memory to load a part".to_owned(), e);
         let (links, upper) = self.graph.sections();
         let sections = (Section::of(links).map_err(no_memory)?, Section::of(upper).map_err(no_memory)?);
+        let copied = Section::of(self.codes.bytes()).map_err(no_memory)?;
         let codes = match &self.codes {
-            Some(codes) => Codes::new(codes.layout, Section::of(codes.bytes()).map_err(no_memory)?),
-            None => None,
+            Stored::Rows => Some(Stored::Rows),
+            Stored::Bytes(codes) => Codes::new(codes.layout, copied).map(Stored::Bytes),
+            Stored::Bits(codes) => BinaryCodes::new(codes.layout.clone(), copied).map(Stored::Bits),
         };
+        let codes = codes.ok_or_else(|| Error::damaged("codes that do not fill their memory"))?;
         let graph = Graph::new(self.graph.m0(), self.graph.entry(), sections)?;
         Ok(Box::new(Self { codes, graph, curve: self.curve.clone() }))
     }
@@ -322,10 +402,53 @@ fn encode(rows: &Matrix) -> Result<Option<Codes>> {
     Ok(Section::new(&(Arc::new(pages) as Arc<_>), 0..length).and_then(|bytes| Codes::new(layout, bytes)))
 }
 
-/// How a row becomes a query of a space, and whether distances there are exact.
-struct Ask<F> {
-    query: F,
-    is_exact: bool,
+/// Binary codes of all rows, around their mean.
+fn encode_bits(rows: &Matrix, bits: usize, seed: u64) -> Result<BinaryCodes> {
+    let (shape, space) = (rows.shape, rows.space());
+    let (mut centre, mut numbers) = (vec![0.0_f64; shape.dimension], Vec::new());
+    for row in 0..rows.len() as u32 {
+        shape.decode(space.row(row), &mut numbers);
+        centre.iter_mut().zip(&numbers).for_each(|(sum, x)| *sum += f64::from(*x));
+    }
+    let centre = centre.into_iter().map(|sum| (sum / rows.len().max(1) as f64) as f32).collect();
+    let layout = BinaryLayout::new(shape.geometry(), bits, centre, seed);
+    let layout = layout.ok_or_else(|| Error::invalid(format!("codes of {bits} bits, which must be 1 to 8")))?;
+    let pages = Pages::new(rows.len() * layout.stride());
+    let mut pages = pages.map_err(|e| Error::Io("no memory for codes".to_owned(), e))?;
+    for (row, place) in (0..rows.len() as u32).zip(pages.chunks_exact_mut(layout.stride())) {
+        shape.decode(space.row(row), &mut numbers);
+        layout.encode(&numbers, place);
+    }
+    let length = pages.len();
+    let codes = Section::new(&(Arc::new(pages) as Arc<_>), 0..length).and_then(|bytes| BinaryCodes::new(layout, bytes));
+    codes.ok_or_else(|| Error::damaged("codes that do not fill their memory"))
+}
+
+/// Rows that are not in a graph yet, and their true neighbours among those that are.
+struct Sample {
+    rows: Vec<u32>,
+    truth: Vec<BTreeSet<u32>>,
+}
+
+impl Sample {
+    /// What recalls the settings of a graph give over a space; `cost` is what comparing a row exactly costs, in distances of
+    /// the space, or `None` where these are exact.
+    fn curve<S: Space>(
+        &self,
+        graph: &Graph,
+        space: &S,
+        rows: &Matrix,
+        (as_query, cost): (&dyn Fn(&Query, &mut S::Query), Option<f64>),
+    ) -> Curve {
+        let mut queries = Vec::new();
+        for row in &self.rows {
+            let (mut numbers, mut query) = (rows.shape.no_query(), space.no_query());
+            rows.space().as_query(*row, &mut numbers);
+            as_query(&numbers, &mut query);
+            queries.push(query);
+        }
+        measure(graph, space, (&queries, &self.truth), cost)
+    }
 }
 
 /// The graph, and what recalls it gives. Some rows come in last, and are searched for before: as vectors that the graph
@@ -334,7 +457,7 @@ fn build_over<S: Space>(
     space: &S,
     rows: &Matrix,
     plan: &Plan<'_>,
-    as_query: &Ask<impl Fn(&Query, &mut S::Query)>,
+    curve: &dyn Fn(&Graph, &Sample) -> Curve,
 ) -> Result<(Graph, Curve)> {
     let mut builder = match &plan.base {
         Some(base) => Builder::extend(space, plan.parameters, &base.form.graph, base.numbers),
@@ -347,14 +470,7 @@ fn build_over<S: Space>(
         Curve::default()
     } else {
         let truth = nearest(rows, &sampled, plan);
-        let mut queries = Vec::new();
-        for row in &sampled {
-            let (mut numbers, mut query) = (rows.shape.no_query(), space.no_query());
-            rows.space().as_query(*row, &mut numbers);
-            (as_query.query)(&numbers, &mut query);
-            queries.push(query);
-        }
-        measure(&builder.freeze()?, space, (&queries, &truth), as_query.is_exact)
+        curve(&builder.freeze()?, &Sample { rows: sampled, truth })
     };
     plan.spawn.together(plan.threads, &|| builder.work(usize::MAX));
     Ok((builder.finish()?, curve))
@@ -386,7 +502,7 @@ fn measure<S: Space>(
     graph: &Graph,
     space: &S,
     (queries, truth): (&[S::Query], &[BTreeSet<u32>]),
-    is_exact: bool,
+    cost: Option<f64>,
 ) -> Curve {
     let (mut scratch, mut measured) = (Scratch::default(), Vec::new());
     let mut ef = NEIGHBOURS;
@@ -406,8 +522,8 @@ fn measure<S: Space>(
         let each = distances as f64 / queries.len().max(1) as f64;
         for (rerank, hits) in hits.iter().enumerate() {
             sum += hits;
-            if rerank >= NEIGHBOURS && (!is_exact || rerank == ef) {
-                let cost = each + if is_exact { 0.0 } else { RERANK_COST * rerank as f64 };
+            if rerank >= NEIGHBOURS && (cost.is_some() || rerank == ef) {
+                let cost = each + cost.unwrap_or(0.0) * rerank as f64;
                 measured.push((Point { recall: sum as f32 / all, setting: Setting { ef, rerank } }, cost));
             }
         }

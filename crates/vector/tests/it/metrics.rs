@@ -154,7 +154,7 @@ fn all_metrics_and_elements() {
 #[test]
 fn recall_survives_replacing() {
     let shape = Shape { metric: Metric::L2, element: Element::F32, dimension: DIMENSION };
-    for quantisation in [Quantisation::Bytes, Quantisation::None] {
+    for quantisation in [Quantisation::Bytes, Quantisation::None, Quantisation::Bits(4)] {
         let data = Data::new(12, Element::F32);
         let options = Options { quantisation, seal_threshold: 600, ..Options::default() };
         let collection = VectorCollection::memory(shape, options).unwrap();
