@@ -157,7 +157,9 @@ impl GraphForm {
         let codes = if plan.quantisation == Quantisation::None { None } else { encode(rows)? };
         let Some(codes) = codes else {
             let query = |numbers: &Query, query: &mut Query| query.clone_from(numbers);
-            let curve = |graph: &Graph, sample: &Sample| sample.curve(graph, &rows.space(), rows, (&query, None));
+            let curve = |graph: &Graph, sample: &Sample| {
+                sample.curve(graph, &rows.space(), rows, &Way { as_query: &query, cost: None })
+            };
             let (graph, curve) = build_over(&rows.space(), rows, plan, &curve)?;
             return Ok(Self { codes: Stored::Rows, graph, curve });
         };
@@ -166,14 +168,21 @@ impl GraphForm {
             let binary = encode_bits(rows, usize::from(bits), plan.parameters.seed)?;
             let query = |numbers: &Query, query: &mut BinaryQuery| binary.layout.query(numbers.numbers(), query);
             let curve = |graph: &Graph, sample: &Sample| {
-                sample.curve(graph, &BinarySpace::new(&binary), rows, (&query, Some(BITS_RERANK_COST)))
+                sample.curve(
+                    graph,
+                    &BinarySpace::new(&binary),
+                    rows,
+                    &Way { as_query: &query, cost: Some(BITS_RERANK_COST) },
+                )
             };
             let (graph, curve) = build_over(&CodeSpace::new(&codes), rows, plan, &curve)?;
             return Ok(Self { codes: Stored::Bits(binary), graph, curve });
         }
         let query = |numbers: &Query, query: &mut CodeQuery| codes.layout.query(numbers.numbers(), query);
         let space = CodeSpace::new(&codes);
-        let curve = |graph: &Graph, sample: &Sample| sample.curve(graph, &space, rows, (&query, Some(RERANK_COST)));
+        let curve = |graph: &Graph, sample: &Sample| {
+            sample.curve(graph, &space, rows, &Way { as_query: &query, cost: Some(RERANK_COST) })
+        };
         let (graph, curve) = build_over(&space, rows, plan, &curve)?;
         Ok(Self { codes: Stored::Bytes(codes), graph, curve })
     }
@@ -424,6 +433,13 @@ fn encode_bits(rows: &Matrix, bits: usize, seed: u64) -> Result<BinaryCodes> {
     codes.ok_or_else(|| Error::damaged("codes that do not fill their memory"))
 }
 
+/// How a space is searched.
+struct Way<'w, S: Space> {
+    as_query: &'w dyn Fn(&Query, &mut S::Query),
+    /// What comparing a row exactly costs, in distances of the space; `None` where these are exact.
+    cost: Option<f64>,
+}
+
 /// Rows that are not in a graph yet, and their true neighbours among those that are.
 struct Sample {
     rows: Vec<u32>,
@@ -431,23 +447,16 @@ struct Sample {
 }
 
 impl Sample {
-    /// What recalls the settings of a graph give over a space; `cost` is what comparing a row exactly costs, in distances of
-    /// the space, or `None` where these are exact.
-    fn curve<S: Space>(
-        &self,
-        graph: &Graph,
-        space: &S,
-        rows: &Matrix,
-        (as_query, cost): (&dyn Fn(&Query, &mut S::Query), Option<f64>),
-    ) -> Curve {
+    /// What recalls the settings of a graph give over a space.
+    fn curve<S: Space>(&self, graph: &Graph, space: &S, rows: &Matrix, way: &Way<'_, S>) -> Curve {
         let mut queries = Vec::new();
         for row in &self.rows {
             let (mut numbers, mut query) = (rows.shape.no_query(), space.no_query());
             rows.space().as_query(*row, &mut numbers);
-            as_query(&numbers, &mut query);
+            (way.as_query)(&numbers, &mut query);
             queries.push(query);
         }
-        measure(graph, space, (&queries, &self.truth), cost)
+        measure(graph, space, (&queries, &self.truth), way.cost)
     }
 }
 
