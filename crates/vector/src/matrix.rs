@@ -6,6 +6,9 @@ use crate::section::Section;
 use crate::shape::{Query, Row, Shape};
 use crate::{Error, Result};
 
+/// The factors of rows that have none.
+const ONES: [f32; 1024] = [1.0; 1024];
+
 /// Vectors of one shape.
 #[derive(Clone, Debug)]
 pub struct Matrix {
@@ -35,6 +38,17 @@ impl Matrix {
     /// All rows and all factors, as they lie in memory.
     pub fn sections(&self) -> (&[u8], Option<&[f32]>) {
         (&self.rows, self.factors.as_deref())
+    }
+
+    /// So many rows at a time, with their factors: the number of the first, and them.
+    pub fn blocks(&self, rows: usize) -> impl Iterator<Item = (u32, (&[u8], &[f32]))> {
+        let (bytes, factors) = self.sections();
+        let starts = (0..self.len()).step_by(rows.max(1));
+        bytes.chunks(rows.max(1) * self.shape.row_bytes()).zip(starts).map(move |(some, start)| {
+            let end = (start + rows).min(self.len());
+            let factors = factors.map_or(ONES.get(..end - start), |factors| factors.get(start..end));
+            (start as u32, (some, factors.unwrap_or_default()))
+        })
     }
 
     /// The same in memory of our own.

@@ -212,6 +212,20 @@ impl Shape {
         }
     }
 
+    /// The distances of rows that lie side by side, with their factors, each as [`Shape::distance`] gives it.
+    pub fn distances(&self, kernels: &Kernels, query: &Query, (rows, factors): (&[u8], &[f32]), out: &mut Vec<f32>) {
+        out.clear();
+        let bytes = self.row_bytes().max(1);
+        // Most vectors are of this kind: what to do is found out once, not for each row.
+        if let (Element::F32, Query::Numbers(query)) = (self.element, query) {
+            let (geometry, numbers) = (self.geometry(), words::<f32>(rows));
+            let each = numbers.chunks_exact(bytes / 4);
+            return out.extend(each.map(|row| geometry.between(&kernels.f32, query, row)));
+        }
+        let rows = rows.chunks_exact(bytes).zip(factors);
+        out.extend(rows.map(|(bytes, factor)| self.distance(kernels, query, Row { bytes, factor: *factor })));
+    }
+
     /// A row as a vector that others are compared with.
     pub fn as_query(&self, row: Row<'_>, query: &mut Query) {
         match query {

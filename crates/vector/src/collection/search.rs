@@ -65,6 +65,8 @@ impl Filter<'_> {
 
 /// How many queries of a batch take turns.
 const TOGETHER: usize = 12;
+/// How many rows of a sealed part are compared before the near ones are picked.
+const SCANNED: usize = 256;
 /// Desks that are kept for searches to come.
 const MOST_DESKS: usize = 16;
 
@@ -433,7 +435,26 @@ fn scan_few(
 
 fn scan_unsealed(parts: &Parts, query: &Asked<'_>, nearest: &mut Nearest) -> Result<()> {
     let mut unsealed = parts.frozen.iter().chain([&parts.growing]);
-    unsealed.try_for_each(|part| scan_some(part, query, nearest, &|_| true))
+    let mut distances = Vec::new();
+    unsealed.try_for_each(|part| scan_all(part, query, nearest, &mut distances))
+}
+
+/// Compares with every entry of a part.
+fn scan_all(part: &Growing, query: &Asked<'_>, nearest: &mut Nearest, distances: &mut Vec<f32>) -> Result<()> {
+    let (shape, kernels) = (part.shape(), kernels::best());
+    part.each_chunk(0, &mut |first, chunk| {
+        shape.distances(kernels, &query.query, chunk.rows(), distances);
+        nearest.distances += distances.len() as u64;
+        let mut worst = nearest.worst();
+        for ((distance, key), row) in distances.iter().zip(&chunk.keys).zip(first..) {
+            let may_count = *distance <= worst && query.sees(*key, part.ended.get(row));
+            if may_count && query.search.filter.passes(key.0) {
+                nearest.add(*distance, *key);
+                worst = nearest.worst();
+            }
+        }
+        Ok(())
+    })
 }
 
 fn scan_some(part: &Growing, query: &Asked<'_>, nearest: &mut Nearest, wanted: &dyn Fn(u32) -> bool) -> Result<()> {
@@ -457,16 +478,19 @@ fn scan_some(part: &Growing, query: &Asked<'_>, nearest: &mut Nearest, wanted: &
 
 fn scan_sealed(part: &Sealed, loaded: &Loaded, query: &Asked<'_>, nearest: &mut Nearest) -> Result<()> {
     part.verify()?;
-    let space = loaded.rows.space();
-    for row in 0..part.len() as u32 {
-        let distance = crate::graph::Space::distance(&space, &query.query, row);
-        nearest.distances += 1;
-        if distance > nearest.worst() {
-            continue;
-        }
-        let Some(key) = part.key(row) else { continue };
-        if query.sees(key, part.ended.get(row)) && query.search.filter.passes(key.0) {
-            nearest.add(distance, key);
+    let (shape, kernels) = (loaded.rows.shape, kernels::best());
+    let mut distances = Vec::new();
+    for (first, rows) in loaded.rows.blocks(SCANNED) {
+        shape.distances(kernels, &query.query, rows, &mut distances);
+        nearest.distances += distances.len() as u64;
+        for (distance, row) in distances.iter().zip(first..) {
+            if *distance > nearest.worst() {
+                continue;
+            }
+            let Some(key) = part.key(row) else { continue };
+            if query.sees(key, part.ended.get(row)) && query.search.filter.passes(key.0) {
+                nearest.add(*distance, key);
+            }
         }
     }
     Ok(())

@@ -57,6 +57,11 @@ impl Chunk {
         self.factors.get(at).map(|factor| Row { bytes, factor: *factor })
     }
 
+    /// All vectors and their factors, side by side.
+    pub fn rows(&self) -> (&[u8], &[f32]) {
+        (self.rows.get(..self.keys.len() * self.row_bytes).unwrap_or_default(), &self.factors)
+    }
+
     fn push(&mut self, key: Key, bytes: &[u8], factor: f32) {
         let at = self.keys.len() * self.row_bytes;
         if let Some(place) = self.rows.get_mut(at..at + self.row_bytes) {
