@@ -4,6 +4,8 @@ use super::{Links, Lowest, Pool, Space, Visited};
 
 /// How many nodes ahead of the one that is looked at are asked for.
 const AHEAD: usize = 8;
+/// Walks with so many candidates take more nodes at a time.
+const WIDE: usize = 128;
 /// How many nodes of a scan go into the pool at once.
 const SCANNED: usize = 128;
 
@@ -114,9 +116,12 @@ impl Scratch {
         links: &impl Links,
     ) {
         self.start(entry, nodes);
+        // Several nodes at a time: a few distances more, and less often nothing to do but wait for memory.
+        let more = if self.pool.capacity() < WIDE { 1 } else { 3 };
         while self.gather(links) {
-            // Two nodes at a time: a few distances more, and half as often nothing to do but wait for memory.
-            self.gather(links);
+            for _ in 0..more {
+                self.gather(links);
+            }
             self.look_at_fresh(space, query);
             self.fresh.clear();
         }
