@@ -137,7 +137,7 @@ pub const RUNS: &[Run] = &[
         about: "5,000 damaged files of a vector collection: each harmless or reported, under AddressSanitizer",
         steps: &[
             "NODEDB_VECTOR_MUTATIONS=5000 RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan \
-             cargo test --release -p nodedb-vector --target x86_64-unknown-linux-gnu -- --nocapture",
+             cargo test --release -p nodedb-vector --lib --test it --target x86_64-unknown-linux-gnu -- --nocapture",
         ],
         covers: VECTOR,
         keep: Keep::StartingWith("5000 mutations"),
