@@ -1,7 +1,7 @@
 //! Memory by the page: of files that are mapped, and of our own that is large and searched at random.
 
 use std::io;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 
 /// Bytes of a file that stay where they are, at an address that is a multiple of 8.
 pub trait Mapping: Send + Sync {
@@ -10,6 +10,9 @@ pub trait Mapping: Send + Sync {
 
     /// Asks the system to bring them into memory soon.
     fn will_need(&self) {}
+
+    /// Says that some of them will be read here and there, so that what lies beside is not brought along.
+    fn at_random(&self, _range: Range<usize>) {}
 }
 
 impl Mapping for memmap2::Mmap {
@@ -21,6 +24,11 @@ impl Mapping for memmap2::Mmap {
     fn will_need(&self) {
         #[cfg(unix)]
         let _ = self.advise(memmap2::Advice::WillNeed);
+    }
+
+    fn at_random(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        let _ = self.advise_range(memmap2::Advice::Random, range.start, range.len());
     }
 }
 
@@ -123,6 +131,7 @@ mod tests {
             files.write_atomically(&path, &bytes).unwrap();
             let map = files.map(&path).unwrap();
             map.will_need();
+            map.at_random(5_000..9_000);
             assert_eq!(map.bytes(), bytes);
             assert!(files.map(&dir.path().join("g")).is_err());
         }

@@ -162,6 +162,8 @@ impl Sealed {
         }
         let factors = if shape.has_factors() { Some(container.section(Tag::Factors)?) } else { None };
         let rows = Matrix::new(shape, count, container.section(Tag::Rows)?, factors)?;
+        // A few rows of each search are compared exactly; what lies beside them is not wanted.
+        container.at_random(Tag::Rows)?;
         let form = Box::new(GraphForm::open(&container, &mut reader, &rows)?);
         if !reader.is_empty() {
             return Err(container.damaged("more in the header than is known"));
