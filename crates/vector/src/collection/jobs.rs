@@ -309,7 +309,7 @@ impl VectorCollection {
 
     /// Puts a part in the place of others.
     fn install(&self, sealed: Option<Sealed>, gone: &[u64], dropped: &[Key]) -> Result<()> {
-        let _writer = self.writer.lock();
+        let writer = self.writer.lock();
         let mut history = self.history.write();
         if let Some(sealed) = &sealed {
             mark_ended(sealed, &history);
@@ -331,7 +331,7 @@ impl VectorCollection {
         let since = self.since();
         for (id, _) in dropped {
             let versions: Vec<u64> = next.entries_of(*id)?.iter().map(|entry| entry.version).collect();
-            let missing = _writer.missing.range((*id, 0)..=(*id, u64::MAX)).map(|key| key.1);
+            let missing = writer.missing.range((*id, 0)..=(*id, u64::MAX)).map(|key| key.1);
             let versions: Vec<u64> = versions.into_iter().chain(missing).collect();
             history.prune(*id, since, &versions);
         }

@@ -251,7 +251,7 @@ impl Manifest {
     pub fn open(files: &dyn Files, dir: &Path) -> Result<Option<(Self, Vec<Edit>)>> {
         let path = current_path(dir);
         let current = match files.read(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return no_collection(files, dir).map(|()| None),
             current => current.map_err(Error::io("read", &path))?,
         };
         let damaged = || Error::damaged(format!("{} is not what was written", path.display()));
@@ -279,6 +279,20 @@ impl Manifest {
             .map_err(|e| Error::damaged(format!("{} is not what was written: {e}", path.display())))?;
         Ok(Some((Self { number, file, bytes, records, first_bytes }, edits)))
     }
+}
+
+/// Makes sure that there is none, rather than one whose `CURRENT` is gone.
+fn no_collection(files: &dyn Files, dir: &Path) -> Result<()> {
+    let names = files.list(dir).map_err(Error::io("list", dir))?;
+    // A kill may leave a first manifest that has never counted and a file for rows that has none, but nothing more.
+    for name in names.iter().filter(|name| [".part", ".rows", ".ids"].iter().any(|kind| name.ends_with(kind))) {
+        let path = dir.join(name);
+        let size = files.open(&path, OpenMode::Read).and_then(|file| file.size()).map_err(Error::io("open", &path))?;
+        if size > 0 {
+            return Err(Error::damaged(format!("{} has {name} but no CURRENT", dir.display())));
+        }
+    }
+    Ok(())
 }
 
 fn sum(number: u64, record: u64, payload: &[u8]) -> u64 {

@@ -152,6 +152,18 @@ fn mutations_are_harmless_or_reported() {
     assert!(refused > 0 && reported > 0);
 }
 
+#[test]
+fn a_collection_without_its_head_is_not_taken_for_none() {
+    let (files, _) = written();
+    files.remove(&Path::new(DIR).join("CURRENT")).unwrap();
+    for opened in [
+        VectorCollection::open(env(&files), Path::new(DIR), |_| {}).map(|opened| opened.collection),
+        VectorCollection::create(env(&files), Path::new(DIR), Options { shape: SHAPE, ..Options::default() }),
+    ] {
+        assert!(matches!(opened, Err(Error::Damaged(_))));
+    }
+}
+
 /// What is lost with a part can be given again, and only that; what it superseded does not come back.
 #[test]
 fn what_is_lost_is_given_again() {
