@@ -50,11 +50,13 @@ impl Scale {
             let step = (bound / 127.5).max(f32::MIN_POSITIVE);
             return Self { low: -128.0 * step, step };
         }
-        Self { low, step: ((high - low) / 255.0).max(f32::MIN_POSITIVE) }
+        // Divided before they are subtracted, huge numbers stay finite; and so does `low / step` of numbers that are equal.
+        let step = (high / 255.0 - low / 255.0).max(bound * 1e-6).max(f32::MIN_POSITIVE);
+        Self { low, step }
     }
 
     fn code(self, x: f32) -> u8 {
-        ((x - self.low) / self.step).round().clamp(0.0, 255.0) as u8
+        (x / self.step - self.low / self.step).round().clamp(0.0, 255.0) as u8
     }
 
     /// `m` of the formula.
@@ -353,5 +355,10 @@ mod tests {
         let distances: Vec<f32> = (0..3).map(|row| space.distance(&query, row)).collect();
         assert!(distances.iter().all(|d| d.is_finite() && *d == distances[0]), "{distances:?}");
         assert!(Codes::of(Geometry::Sum, 3, &[7.0; 9]).is_none());
+        for geometry in [Geometry::Squares, Geometry::Product] {
+            let scale = Layout::fit(geometry, 3, vec![3e38, -3e38, 1.0]).unwrap().scale;
+            assert!(scale.step.is_finite() && scale.low.is_finite() && scale.middle().is_finite());
+            assert_eq!((scale.code(3e38), scale.code(-3e38)), (255, 0));
+        }
     }
 }

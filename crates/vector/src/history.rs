@@ -48,6 +48,11 @@ impl History {
         }
     }
 
+    /// Whether an event is known.
+    pub fn has(&self, id: u64, event: Event) -> bool {
+        self.of(id).binary_search(&event).is_ok()
+    }
+
     /// The events of an id, in order.
     pub fn of(&self, id: u64) -> &[Event] {
         self.events.get(&id).map_or(&[], Vec::as_slice)

@@ -49,6 +49,8 @@ pub(super) fn rows_path(dir: &Path, number: u64) -> PathBuf {
 /// What the collection was when a checkpoint began.
 struct Cut {
     parts: Arc<Parts>,
+    /// How many entries each part that is not sealed had; events of later ones are not among these.
+    counts: Vec<usize>,
     events: Vec<(u64, Event)>,
     missing: Option<Vec<Key>>,
     next_number: u64,
@@ -96,18 +98,20 @@ impl VectorCollection {
                 "a checkpoint at {upper}, but a part with version {newest} is sealed already"
             )));
         }
+        self.prune(&mut writer, &mut history)?;
         let unsaved = std::mem::take(&mut history.unsaved);
         let (mut events, later): (Vec<_>, Vec<_>) = unsaved.into_iter().partition(|(_, event)| event.version <= upper);
         history.unsaved = later;
         if is_new {
             events = history.all().filter(|(_, event)| event.version <= upper).collect();
         }
+        let counts = parts.frozen.iter().chain([&parts.growing]).map(|part| part.len()).collect();
         let missing = (is_new || writer.missing_changed).then(|| writer.missing.iter().copied().collect());
         writer.missing_changed = false;
         // For the manifest, and for the file of each part that has none, in case.
         let next_number = writer.next_number;
         writer.next_number += 2 + parts.frozen.len() as u64;
-        Ok(Cut { parts, events, missing, next_number })
+        Ok(Cut { parts, counts, events, missing, next_number })
     }
 
     fn write(&self, state: &mut State, upper: u64, cut: Cut, is_new: bool) -> Result<()> {
@@ -127,10 +131,10 @@ impl VectorCollection {
             edits.push(Edit::Missing(self.takes_all.load(Ordering::Acquire), missing));
         }
         let unbuilt: Vec<&Arc<Growing>> = cut.parts.frozen.iter().chain([&cut.parts.growing]).collect();
-        for part in &unbuilt {
+        for (part, count) in unbuilt.iter().zip(cut.counts) {
             let saved = state.rows.remove(&part.number);
             let from = saved.as_ref().map_or(0, |saved| saved.counts.rows);
-            let (saved, keys) = save_rows(files, &self.dir, part, upper, saved, &mut take_number)?;
+            let (saved, keys) = save_rows(files, &self.dir, (part, count), upper, saved, &mut take_number)?;
             if is_new && from > 0 {
                 let known = (0..from as u32).filter_map(|row| part.key(row)).collect();
                 edits.push(Edit::Keys(saved.counts.number, known));
@@ -164,7 +168,9 @@ impl VectorCollection {
     /// Removes files that neither the checkpoint nor the collection needs. What cannot be removed is tried again by the
     /// next one.
     fn remove_leftovers(&self, standing: &Standing, manifest: u64) {
-        let (parts, board) = (self.parts(), self.board.lock());
+        // In this order: a part leaves the board only when it is in the list.
+        let board = self.board.lock();
+        let parts = self.parts();
         let mut needed: BTreeSet<u64> = standing.sealed.iter().copied().collect();
         needed.extend(standing.rows.iter().map(|file| file.number));
         needed.extend(parts.sealed.iter().map(|part| part.number));
@@ -189,7 +195,7 @@ impl VectorCollection {
 fn save_rows(
     files: &dyn Files,
     dir: &Path,
-    part: &Growing,
+    (part, count): (&Growing, usize),
     upper: u64,
     saved: Option<Saved>,
     take_number: &mut dyn FnMut() -> u64,
@@ -205,7 +211,7 @@ fn save_rows(
         }
     };
     let from = saved.counts.rows as u32;
-    let keys: Vec<Key> = (from..part.len() as u32).map_while(|row| part.key(row)).collect();
+    let keys: Vec<Key> = (from..count as u32).map_while(|row| part.key(row)).collect();
     let count = keys.iter().rposition(|key| key.1 <= upper).map_or(0, |at| at + 1);
     let keys: Vec<Key> = keys.into_iter().take(count).collect();
     if keys.is_empty() {

@@ -1,6 +1,6 @@
 //! Background work: what is to be done, and doing it. The caller brings the threads.
 
-use super::{Parts, VectorCollection};
+use super::{Parts, VectorCollection, Writer};
 use crate::history::{History, NEVER};
 use crate::matrix::Matrix;
 use crate::part::form::{Base, GraphForm, Plan};
@@ -111,8 +111,9 @@ impl VectorCollection {
     /// The most urgent work that nobody does yet: builds, then merges, then moves between tiers.
     #[must_use]
     pub fn next_job(&self) -> Option<Job> {
-        let parts = self.parts();
+        // In this order: what is free on the board now is in a list that is read later, or has gone from it.
         let board = self.board.lock();
+        let parts = self.parts();
         for part in &parts.frozen {
             if let Some(claim) = board.claim(vec![part.number]) {
                 return Some(Job { work: Work::Build(part.clone()), claim });
@@ -307,9 +308,25 @@ impl VectorCollection {
         [Tier::Memory, Tier::Codes].into_iter().find(fits).unwrap_or(Tier::Mapped)
     }
 
+    /// Forgets events of entries that merges have dropped, once nobody searches a list of parts that still had them.
+    pub(super) fn prune(&self, writer: &mut Writer, history: &mut History) -> Result<()> {
+        let (since, now) = (self.since(), self.parts());
+        // All of them: a later list may have lost another entry of an id that an earlier one lost one of.
+        if writer.to_prune.iter().any(|(parts, _)| parts.strong_count() > 0) {
+            return Ok(());
+        }
+        for id in std::mem::take(&mut writer.to_prune).into_iter().flat_map(|(_, ids)| ids) {
+            let versions = now.entries_of(id)?.into_iter().map(|entry| entry.version);
+            let missing = writer.missing.range((id, 0)..=(id, u64::MAX)).map(|key| key.1);
+            let versions: Vec<u64> = versions.chain(missing).collect();
+            history.prune(id, since, &versions);
+        }
+        Ok(())
+    }
+
     /// Puts a part in the place of others.
     fn install(&self, sealed: Option<Sealed>, gone: &[u64], dropped: &[Key]) -> Result<()> {
-        let writer = self.writer.lock();
+        let mut writer = self.writer.lock();
         let mut history = self.history.write();
         if let Some(sealed) = &sealed {
             mark_ended(sealed, &history);
@@ -328,16 +345,13 @@ impl VectorCollection {
                 .chain(sealed.map(Arc::new))
                 .collect(),
         };
-        let since = self.since();
-        for (id, _) in dropped {
-            let versions: Vec<u64> = next.entries_of(*id)?.iter().map(|entry| entry.version).collect();
-            let missing = writer.missing.range((*id, 0)..=(*id, u64::MAX)).map(|key| key.1);
-            let versions: Vec<u64> = versions.into_iter().chain(missing).collect();
-            history.prune(*id, since, &versions);
-        }
-        *self.parts.write() = Arc::new(next);
+        drop(parts);
+        self.replace_parts(&mut writer, Arc::new(next), dropped.iter().map(|key| key.0).collect());
+        let pruned = self.prune(&mut writer, &mut history);
+        // The board is never asked for with the history held.
+        drop(history);
         made.into_iter().for_each(|number| self.board.lock().release(number));
-        Ok(())
+        pruned
     }
 }
 

@@ -38,8 +38,8 @@ use nodedb_env::{Env, Lock};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 /// A collection of vectors. All methods may be called by many threads at once.
 ///
@@ -98,6 +98,9 @@ struct Writer {
     missing: BTreeSet<Key>,
     /// Whether that has changed since the last checkpoint.
     missing_changed: bool,
+    /// All lists of parts that there were and that somebody may still search, in order; and ids of which the list after
+    /// one has lost entries.
+    to_prune: Vec<(Weak<Parts>, Vec<u64>)>,
 }
 
 impl std::fmt::Debug for VectorCollection {
@@ -180,7 +183,9 @@ impl VectorCollection {
         self.newest.fetch_max(version, Ordering::AcqRel);
         // It counts if it comes after an entry, and before the entry's end.
         let ends = |entry: u64| entry < version && history.end((id, entry)) > version;
-        if !entries.iter().map(|entry| entry.version).chain(missing.iter().copied()).any(ends) {
+        let is_known = entries.iter().map(|entry| entry.version).chain(missing.iter().copied()).any(ends);
+        // Where nobody knows what is missing, the entry may still be given again.
+        if history.has(id, event) || !(is_known || self.takes_all.load(Ordering::Acquire)) {
             return Ok(false);
         }
         for version in entries.iter().map(|entry| entry.version).chain(missing) {
@@ -197,9 +202,9 @@ impl VectorCollection {
     /// `Damaged` if a part that must be asked is, `Invalid` for a version below `since`.
     pub fn contains(&self, id: u64, at: Option<u64>) -> Result<bool> {
         let at = self.moment(at)?;
+        let history = self.history.read();
         let parts = self.parts();
         let entries = parts.entries_of(id)?;
-        let history = self.history.read();
         Ok(entries.iter().any(|entry| entry.version <= at && history.end((id, entry.version)) > at))
     }
 
@@ -217,8 +222,8 @@ impl VectorCollection {
     /// `Damaged` if a part is, `Invalid` for a version below `since`.
     pub fn entries(&self, at: Option<u64>) -> Result<Vec<Key>> {
         let at = self.moment(at)?;
-        let parts = self.parts();
         let history = self.history.read();
+        let parts = self.parts();
         let mut seen = BTreeSet::new();
         for part in parts.all() {
             part.ready()?;
@@ -295,8 +300,14 @@ impl VectorCollection {
         let mut frozen = parts.frozen.clone();
         frozen.push(parts.growing.clone());
         let parts = Arc::new(Parts { growing, frozen, sealed: parts.sealed.clone() });
-        *self.parts.write() = parts.clone();
+        self.replace_parts(writer, parts.clone(), Vec::new());
         Ok(parts)
+    }
+
+    /// Puts another list of parts in the place of the one that is there, and notes the ids of which it has lost entries.
+    fn replace_parts(&self, writer: &mut Writer, next: Arc<Parts>, lost: Vec<u64>) {
+        let before = std::mem::replace(&mut *self.parts.write(), next);
+        writer.to_prune.push((Arc::downgrade(&before), lost));
     }
 
     /// Freezes the growing part before it is full, so that the next job builds it; after a bulk load, say.

@@ -144,7 +144,8 @@ impl VectorCollection {
         lock: Box<dyn Lock>,
     ) -> Self {
         let Found { history, missing, takes_all, standing, .. } = found;
-        let writer = Writer { next_number: standing.next_number, missing, missing_changed: false };
+        let writer =
+            Writer { next_number: standing.next_number, missing, missing_changed: false, to_prune: Vec::new() };
         Self {
             env,
             dir: dir.to_owned(),
@@ -195,7 +196,7 @@ impl VectorCollection {
         let parts = self.parts();
         let sealed = parts.sealed.iter().filter(|other| other.number != part.number).cloned().collect();
         let next = Parts { growing: parts.growing.clone(), frozen: parts.frozen.clone(), sealed };
-        *self.parts.write() = Arc::new(next);
+        self.replace_parts(&mut writer, Arc::new(next), Vec::new());
         writer.missing_changed = true;
         match keys {
             Some(keys) => writer.missing.extend(keys),

@@ -393,6 +393,9 @@ fn rows_of(part: &Sealed, query: &Asked<'_>, ids: impl Iterator<Item = u64>) -> 
     })?;
     if rows.len() * MANY > part.len() {
         in_order(&mut rows, part.len());
+    } else {
+        rows.sort_unstable();
+        rows.dedup();
     }
     Ok(rows)
 }

@@ -164,6 +164,24 @@ fn a_collection_without_its_head_is_not_taken_for_none() {
     }
 }
 
+/// Where both files of a part are lost, nobody knows what is missing; what is deleted meanwhile stays so.
+#[test]
+fn deletes_of_what_nobody_can_name_hold() {
+    let (files, model) = written();
+    for name in
+        files.list(Path::new(DIR)).unwrap().iter().filter(|name| name.ends_with(".part") || name.ends_with(".ids"))
+    {
+        files.remove(&Path::new(DIR).join(name)).unwrap();
+    }
+    let opened = VectorCollection::open(env(&files), Path::new(DIR), |_| {}).unwrap();
+    assert_eq!(opened.missing, None);
+    let there = opened.collection.entries(None).unwrap();
+    let (id, version, vector) = model.at(1500).find(|(id, version, _)| !there.contains(&(*id, *version))).unwrap();
+    assert!(opened.collection.delete(id, 1600).unwrap());
+    assert!(opened.collection.insert(id, version, vector.as_slice().into()).unwrap());
+    assert!(!opened.collection.contains(id, None).unwrap() && opened.collection.contains(id, Some(1500)).unwrap());
+}
+
 /// What is lost with a part can be given again, and only that; what it superseded does not come back.
 #[test]
 fn what_is_lost_is_given_again() {

@@ -6,3 +6,4 @@ mod hostile;
 mod life;
 mod metrics;
 mod model;
+mod threads;

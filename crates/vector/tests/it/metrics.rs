@@ -196,3 +196,21 @@ fn recall_survives_replacing() {
         assert!(stats.ended < ROWS, "{stats:?}");
     }
 }
+
+/// A list may name an id many times.
+#[test]
+fn a_list_that_repeats_itself_finds_all() {
+    let shape = Shape { metric: Metric::L2, element: Element::F32, dimension: 1 };
+    let collection = VectorCollection::memory(shape, Options { seal_threshold: 20_000, ..Options::default() }).unwrap();
+    for id in 0..15_000_u64 {
+        collection.insert(id, id + 1, Vector::F32(&[id as f32])).unwrap();
+    }
+    collection.seal().unwrap();
+    collection.settle().unwrap();
+    let mut list: Vec<u64> = vec![7; 100];
+    list.extend((1_000..1_050).rev());
+    let search = Search { filter: nodedb_vector::Filter::List(&list), ..Search::nearest(10) };
+    let found = collection.search(Vector::F32(&[0.0]), &search).unwrap();
+    let ids: Vec<u64> = found.hits.iter().map(|hit| hit.id).collect();
+    assert_eq!(ids, [vec![7], (1_000..1_009).collect()].concat());
+}
