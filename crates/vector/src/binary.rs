@@ -16,9 +16,9 @@
 
 use crate::Geometry;
 use crate::bytes::{Reader, Writer};
+use crate::codes::{Codes, Coding};
 use crate::graph::Space;
 use crate::kernels::Kernels;
-use crate::section::Section;
 use crate::{Error, Result};
 use nodedb_env::{Random, SeededRandom};
 
@@ -106,33 +106,6 @@ impl BinaryLayout {
         self.bits * self.rotation.padded / 8
     }
 
-    /// From one row to the next: the planes, and two numbers.
-    #[must_use]
-    pub const fn stride(&self) -> usize {
-        (self.plane_bytes() + 8).next_multiple_of(16)
-    }
-
-    /// Writes a vector's code, and what belongs to it, into a place of [`BinaryLayout::stride`] bytes.
-    pub fn encode(&self, vector: &[f32], place: &mut [u8]) {
-        let less: Vec<f32> = vector.iter().zip(&self.centre).map(|(x, c)| x - c).collect();
-        let mut turned = Vec::new();
-        self.rotation.turn(&less, &mut turned);
-        let squares: f32 = turned.iter().map(|x| x * x).sum();
-        let (values, along) = self.cut(&turned);
-        let words = place.chunks_exact_mut(8);
-        for (n, word) in words.take(self.plane_bytes() / 8).enumerate() {
-            let (some, plane) = (n / self.bits, n % self.bits);
-            let values = values.get(some * WORD..(some + 1) * WORD).unwrap_or_default();
-            let bits = values.iter().enumerate().fold(0_u64, |bits, (i, v)| bits | u64::from(v >> plane & 1) << i);
-            word.copy_from_slice(&bits.to_le_bytes());
-        }
-        let factor = if along > 0.0 { squares / along } else { 0.0 };
-        let tail = [squares, factor].map(f32::to_le_bytes);
-        if let Some(place) = place.get_mut(self.plane_bytes()..self.plane_bytes() + 8) {
-            place.copy_from_slice(tail.as_flattened());
-        }
-    }
-
     /// The code of a turned vector that points most nearly where it does, and the product of the two.
     fn cut(&self, turned: &[f32]) -> (Vec<u8>, f32) {
         let largest = turned.iter().fold(0.0_f32, |most, x| most.max(x.abs())).max(f32::MIN_POSITIVE);
@@ -193,6 +166,33 @@ impl BinaryLayout {
     }
 }
 
+impl Coding for BinaryLayout {
+    /// From one row to the next: the planes, and two numbers.
+    fn stride(&self) -> usize {
+        (self.plane_bytes() + 8).next_multiple_of(16)
+    }
+
+    fn encode(&self, vector: &[f32], place: &mut [u8]) {
+        let less: Vec<f32> = vector.iter().zip(&self.centre).map(|(x, c)| x - c).collect();
+        let mut turned = Vec::new();
+        self.rotation.turn(&less, &mut turned);
+        let squares: f32 = turned.iter().map(|x| x * x).sum();
+        let (values, along) = self.cut(&turned);
+        let words = place.chunks_exact_mut(8);
+        for (n, word) in words.take(self.plane_bytes() / 8).enumerate() {
+            let (some, plane) = (n / self.bits, n % self.bits);
+            let values = values.get(some * WORD..(some + 1) * WORD).unwrap_or_default();
+            let bits = values.iter().enumerate().fold(0_u64, |bits, (i, v)| bits | u64::from(v >> plane & 1) << i);
+            word.copy_from_slice(&bits.to_le_bytes());
+        }
+        let factor = if along > 0.0 { squares / along } else { 0.0 };
+        let tail = [squares, factor].map(f32::to_le_bytes);
+        if let Some(place) = place.get_mut(self.plane_bytes()..self.plane_bytes() + 8) {
+            place.copy_from_slice(tail.as_flattened());
+        }
+    }
+}
+
 /// A vector that codes are compared with.
 #[derive(Clone, Debug, Default)]
 pub struct BinaryQuery {
@@ -205,37 +205,7 @@ pub struct BinaryQuery {
 }
 
 /// The codes of many vectors.
-#[derive(Clone, Debug)]
-pub struct BinaryCodes {
-    /// How they lie.
-    pub layout: BinaryLayout,
-    bytes: Section<u8>,
-}
-
-impl BinaryCodes {
-    /// Codes that lie in memory already; `None` if they do not fill it evenly.
-    pub(crate) fn new(layout: BinaryLayout, bytes: Section<u8>) -> Option<Self> {
-        bytes.len().is_multiple_of(layout.stride()).then_some(Self { layout, bytes })
-    }
-
-    /// All of them, as they lie in memory.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// How many vectors.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.bytes.len() / self.layout.stride()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-}
+pub type BinaryCodes = Codes<BinaryLayout>;
 
 /// Binary codes as the place of a graph's nodes. They are searched, not built on.
 #[derive(Clone, Copy, Debug)]
@@ -300,6 +270,7 @@ impl Space for BinarySpace<'_> {
 mod tests {
     use super::*;
     use crate::kernels;
+    use crate::section::Section;
 
     fn vectors(count: usize, dimension: usize) -> Vec<Vec<f32>> {
         let random = SeededRandom::new(5);

@@ -101,13 +101,6 @@ impl Layout {
         self.dimension.next_multiple_of(4)
     }
 
-    /// From one row to the next, so that each begins on a line of the cache.
-    #[must_use]
-    pub const fn stride(&self) -> usize {
-        let used = if self.has_terms { self.term_at() + 4 } else { self.dimension };
-        used.next_multiple_of(LINE)
-    }
-
     /// Makes a vector ready to be compared with codes.
     pub fn query(&self, vector: &[f32], query: &mut CodeQuery) {
         query.codes.clear();
@@ -126,25 +119,6 @@ impl Layout {
         } else {
             (squares + 256 * sum) as f32
         };
-    }
-
-    /// Writes a vector's code, and what belongs to it, into a place of [`Layout::stride`] bytes.
-    pub fn encode(&self, vector: &[f32], place: &mut [u8]) {
-        let (mut sum, mut squares) = (0_i64, 0_i64);
-        for (x, place) in vector.iter().zip(place.iter_mut()) {
-            let code = self.scale.code(*x);
-            let u = i64::from(code) - 128;
-            sum += u;
-            squares += u * u;
-            *place = code;
-        }
-        if !self.has_terms {
-            return;
-        }
-        let term = if self.is_product { -self.scale.middle() * sum as f32 } else { squares as f32 };
-        if let Some(place) = place.get_mut(self.term_at()..self.term_at() + 4) {
-            place.copy_from_slice(&term.to_le_bytes());
-        }
     }
 
     pub(crate) fn write(&self, out: &mut Writer) {
@@ -167,11 +141,46 @@ impl Layout {
     }
 }
 
+impl Coding for Layout {
+    /// From one row to the next, so that each begins on a line of the cache.
+    fn stride(&self) -> usize {
+        let used = if self.has_terms { self.term_at() + 4 } else { self.dimension };
+        used.next_multiple_of(LINE)
+    }
+
+    fn encode(&self, vector: &[f32], place: &mut [u8]) {
+        let (mut sum, mut squares) = (0_i64, 0_i64);
+        for (x, place) in vector.iter().zip(place.iter_mut()) {
+            let code = self.scale.code(*x);
+            let u = i64::from(code) - 128;
+            sum += u;
+            squares += u * u;
+            *place = code;
+        }
+        if !self.has_terms {
+            return;
+        }
+        let term = if self.is_product { -self.scale.middle() * sum as f32 } else { squares as f32 };
+        if let Some(place) = place.get_mut(self.term_at()..self.term_at() + 4) {
+            place.copy_from_slice(&term.to_le_bytes());
+        }
+    }
+}
+
+/// How vectors become codes that lie side by side.
+pub trait Coding {
+    /// Bytes from one row to the next.
+    fn stride(&self) -> usize;
+
+    /// Writes a vector's code, and what belongs to it, into a place of [`Coding::stride`] bytes.
+    fn encode(&self, vector: &[f32], place: &mut [u8]);
+}
+
 /// The codes of many vectors.
 #[derive(Clone, Debug)]
-pub struct Codes {
+pub struct Codes<L = Layout> {
     /// How they lie.
-    pub layout: Layout,
+    pub layout: L,
     bytes: Section<u8>,
 }
 
@@ -181,15 +190,33 @@ impl Codes {
     pub fn of(geometry: Geometry, dimension: usize, rows: &[f32]) -> Option<Self> {
         let stride = (rows.len() / 200_000).max(1) | 1;
         let layout = Layout::fit(geometry, dimension, rows.iter().step_by(stride).copied().collect())?;
-        let mut pages = Pages::new(rows.len() / dimension.max(1) * layout.stride()).ok()?;
-        let places = pages.chunks_exact_mut(layout.stride());
-        rows.chunks_exact(dimension.max(1)).zip(places).for_each(|(row, place)| layout.encode(row, place));
-        let len = pages.len();
-        Self::new(layout, Section::new(&(Arc::new(pages) as Arc<_>), 0..len)?)
+        let dimension = dimension.max(1);
+        let row = |at: usize, numbers: &mut Vec<f32>| {
+            numbers.clear();
+            numbers.extend_from_slice(rows.get(at * dimension..(at + 1) * dimension).unwrap_or_default());
+        };
+        Self::encode(layout, rows.len() / dimension, row).ok()
+    }
+}
+
+impl<L: Coding> Codes<L> {
+    /// Codes of so many rows, each of which `row` gives.
+    pub(crate) fn encode(layout: L, count: usize, row: impl Fn(usize, &mut Vec<f32>)) -> Result<Self> {
+        let stride = layout.stride();
+        let pages = Pages::new(count * stride);
+        let mut pages = pages.map_err(|e| Error::Io("no memory for codes".to_owned(), e))?;
+        let mut numbers = Vec::new();
+        for (at, place) in pages.chunks_exact_mut(stride).enumerate() {
+            row(at, &mut numbers);
+            layout.encode(&numbers, place);
+        }
+        let length = pages.len();
+        let codes = Section::new(&(Arc::new(pages) as Arc<_>), 0..length).and_then(|bytes| Self::new(layout, bytes));
+        codes.ok_or_else(|| Error::damaged("codes that do not fill their memory"))
     }
 
     /// Codes that lie in memory already; `None` if they do not fill it evenly.
-    pub(crate) fn new(layout: Layout, bytes: Section<u8>) -> Option<Self> {
+    pub(crate) fn new(layout: L, bytes: Section<u8>) -> Option<Self> {
         bytes.len().is_multiple_of(layout.stride()).then_some(Self { layout, bytes })
     }
 
@@ -259,10 +286,6 @@ impl Space for CodeSpace<'_> {
         let padding = self.layout.term_at() - self.layout.dimension;
         let term = rest.get(padding..padding + 4).and_then(|term| term.try_into().ok());
         term.map_or(f32::INFINITY, |term| query.offset + (f32::from_le_bytes(term) - product))
-    }
-
-    fn origin(&self) -> f32 {
-        if self.layout.is_product { self.layout.scale.step.powi(-2) } else { 0.0 }
     }
 
     fn as_query(&self, node: u32, query: &mut CodeQuery) {

@@ -41,11 +41,6 @@ pub trait Space: Sync {
     /// How far a node is from the query; less is nearer.
     fn distance(&self, query: &Self::Query, node: u32) -> f32;
 
-    /// What makes distances begin at 0 when it is added to them.
-    fn origin(&self) -> f32 {
-        0.0
-    }
-
     /// Makes a node the query.
     fn as_query(&self, node: u32, query: &mut Self::Query);
 

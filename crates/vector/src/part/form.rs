@@ -11,10 +11,9 @@ use crate::matrix::Matrix;
 use crate::section::Section;
 use crate::shape::Query;
 use crate::{Error, Result};
-use nodedb_env::{Pages, Spawn};
+use nodedb_env::Spawn;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Which candidates count, and some that do.
@@ -47,7 +46,8 @@ pub trait Form: fmt::Debug + Send + Sync {
     /// How many queries it pays to let take turns: as many as leave what they have asked for in the nearest cache.
     fn together(&self) -> usize;
 
-    /// The best of these rows, by the form's own approximate distances, nearest first; as many as `desk` is told.
+    /// The best of these rows, by the form's own approximate distances, nearest first: `keep` of them, or more
+    /// where these distances are rough.
     fn scan<'d>(&self, rows: &Matrix, query: &Query, of: &[u32], keep: usize, desk: &'d mut Desk) -> &'d Pool;
 
     /// Whether candidates are in the order of their exact distances.
@@ -401,14 +401,7 @@ fn encode(rows: &Matrix) -> Result<Option<Codes>> {
         sample.extend_from_slice(&numbers);
     }
     let Some(layout) = Layout::fit(shape.geometry(), shape.dimension, sample) else { return Ok(None) };
-    let pages = Pages::new(rows.len() * layout.stride());
-    let mut pages = pages.map_err(|e| Error::Io("no memory for codes".to_owned(), e))?;
-    for (row, place) in (0..rows.len() as u32).zip(pages.chunks_exact_mut(layout.stride())) {
-        shape.decode(space.row(row), &mut numbers);
-        layout.encode(&numbers, place);
-    }
-    let length = pages.len();
-    Ok(Section::new(&(Arc::new(pages) as Arc<_>), 0..length).and_then(|bytes| Codes::new(layout, bytes)))
+    Codes::encode(layout, rows.len(), |row, numbers| shape.decode(space.row(row as u32), numbers)).map(Some)
 }
 
 /// Binary codes of all rows, around their mean.
@@ -422,15 +415,7 @@ fn encode_bits(rows: &Matrix, bits: usize, seed: u64) -> Result<BinaryCodes> {
     let centre = centre.into_iter().map(|sum| (sum / rows.len().max(1) as f64) as f32).collect();
     let layout = BinaryLayout::new(shape.geometry(), bits, centre, seed);
     let layout = layout.ok_or_else(|| Error::invalid(format!("codes of {bits} bits, which must be 1 to 8")))?;
-    let pages = Pages::new(rows.len() * layout.stride());
-    let mut pages = pages.map_err(|e| Error::Io("no memory for codes".to_owned(), e))?;
-    for (row, place) in (0..rows.len() as u32).zip(pages.chunks_exact_mut(layout.stride())) {
-        shape.decode(space.row(row), &mut numbers);
-        layout.encode(&numbers, place);
-    }
-    let length = pages.len();
-    let codes = Section::new(&(Arc::new(pages) as Arc<_>), 0..length).and_then(|bytes| BinaryCodes::new(layout, bytes));
-    codes.ok_or_else(|| Error::damaged("codes that do not fill their memory"))
+    Codes::encode(layout, rows.len(), |row, numbers| shape.decode(space.row(row as u32), numbers))
 }
 
 /// How a space is searched.

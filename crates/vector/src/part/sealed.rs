@@ -146,29 +146,36 @@ pub fn read_shape(reader: &mut Reader<'_>) -> Result<Shape> {
     Ok(shape)
 }
 
+/// What is searched, in a part's file, and the newest version in it.
+fn mapped(container: &Container, shape: Shape) -> Result<(Loaded, u64)> {
+    let mut reader = Reader::new(container.meta(), "the header of a part");
+    if read_shape(&mut reader)? != shape {
+        return Err(container.damaged("vectors of another shape than the collection's"));
+    }
+    let (count, newest) = (reader.size()?, reader.u64()?);
+    let factors = if shape.has_factors() { Some(container.section(Tag::Factors)?) } else { None };
+    let rows = Matrix::new(shape, count, container.section(Tag::Rows)?, factors)?;
+    let form = Box::new(GraphForm::open(container, &mut reader, &rows)?);
+    if !reader.is_empty() {
+        return Err(container.damaged("more in the header than is known"));
+    }
+    Ok((Loaded { rows, form, tier: Tier::Mapped }, newest))
+}
+
 impl Sealed {
     /// Opens a part by mapping its file.
     pub fn open(files: &dyn Files, dir: &Path, number: u64, shape: Shape) -> Result<Self> {
         let container = Container::open(files, &part_path(dir, number), Kind::Graph, number)?;
-        let mut reader = Reader::new(container.meta(), "the header of a part");
-        if read_shape(&mut reader)? != shape {
-            return Err(container.damaged("vectors of another shape than the collection's"));
-        }
-        let (count, newest) = (reader.size()?, reader.u64()?);
+        let (loaded, newest) = mapped(&container, shape)?;
+        let count = loaded.rows.len();
         let (ids, versions) = (container.section::<u64>(Tag::Ids)?, container.section::<u64>(Tag::Versions)?);
         let order = container.section::<u32>(Tag::Order)?;
         if u32::try_from(count).is_err() || [ids.len(), versions.len(), order.len()] != [count; 3] {
             return Err(container.damaged("sections that do not fit the number of rows"));
         }
-        let factors = if shape.has_factors() { Some(container.section(Tag::Factors)?) } else { None };
-        let rows = Matrix::new(shape, count, container.section(Tag::Rows)?, factors)?;
         // A few rows of each search are compared exactly; what lies beside them is not wanted.
         container.at_random(Tag::Rows)?;
-        let form = Box::new(GraphForm::open(&container, &mut reader, &rows)?);
-        if !reader.is_empty() {
-            return Err(container.damaged("more in the header than is known"));
-        }
-        let loaded = RwLock::new(Arc::new(Loaded { rows, form, tier: Tier::Mapped }));
+        let loaded = RwLock::new(Arc::new(loaded));
         let (is_hot_right, is_order_right, is_damaged) = Default::default();
         let ended = Ended::new(count);
         Ok(Self {
@@ -207,17 +214,7 @@ impl Sealed {
         if now.tier == tier {
             return Ok(());
         }
-        let shape = now.rows.shape;
-        let mapped = || -> Result<(Matrix, Box<dyn Form>)> {
-            let factors = if shape.has_factors() { Some(self.container.section(Tag::Factors)?) } else { None };
-            let rows = Matrix::new(shape, self.ids.len(), self.container.section(Tag::Rows)?, factors)?;
-            let mut reader = Reader::new(self.container.meta(), "the header of a part");
-            read_shape(&mut reader)?;
-            reader.take(16)?;
-            let form = Box::new(GraphForm::open(&self.container, &mut reader, &rows)?);
-            Ok((rows, form))
-        };
-        let (mut rows, mut form) = mapped()?;
+        let (Loaded { mut rows, mut form, .. }, _) = mapped(&self.container, now.rows.shape)?;
         if tier == Tier::Memory {
             self.container.verify(Tag::Rows)?;
             rows = rows.load()?;
