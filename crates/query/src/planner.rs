@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::default_table_source::provider_as_source;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DFSchemaRef, Result as DfResult, TableReference};
 use datafusion::execution::context::SessionState;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -81,6 +81,7 @@ impl<'a> Planner<'a> {
         crate::rewrite::query(&mut query)?;
         let sql = SqlToRel::new_with_options(self, options());
         let plan = sql.sql_statement_to_plan(ast::Statement::Query(Box::new(query))).map_err(from_datafusion)?;
+        check_recursion(&plan)?;
         self.with_parameters(plan)
     }
 
@@ -187,6 +188,30 @@ fn options() -> ParserOptions {
         map_string_types_to_utf8view: false,
         default_null_ordering: NullOrdering::NullsMax,
     }
+}
+
+/// Refuses an aggregate over the rows of the last round of a recursive query: it gives a row of none, and never ends.
+fn check_recursion(plan: &LogicalPlan) -> Result<()> {
+    let mut aggregates = false;
+    let looked = plan.apply_with_subqueries(|plan| {
+        if let LogicalPlan::RecursiveQuery(query) = plan {
+            query.recursive_term.apply(|part| {
+                aggregates |= matches!(part, LogicalPlan::Aggregate(_)) && reads(part, &query.name)?;
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    looked.map_err(from_datafusion)?;
+    if aggregates {
+        let message = "aggregate functions are not allowed in a recursive query's recursive term";
+        return Err(Error::statement("42P19", message));
+    }
+    Ok(())
+}
+
+fn reads(plan: &LogicalPlan, table: &str) -> DfResult<bool> {
+    plan.exists(|part| Ok(matches!(part, LogicalPlan::TableScan(scan) if scan.table_name.table() == table)))
 }
 
 /// Parts of a query that the planner would pass over in silence.

@@ -125,7 +125,7 @@ impl Show {
         }
         writeln!(self.console.out(), "\n{};", question.sql)?;
         self.console.flush()?;
-        let (answer, time) = self.timed(|| Ok(answer(session, question.sql)))?;
+        let (mut answer, time) = self.timed(|| Ok(answer(session, question.sql)))?;
         let right = match (&answer, &question.expected) {
             (Ok(_), Expected::Anything) => true,
             (Ok(answer), Expected::Rows(rows)) => answer.rows == *rows,
@@ -133,7 +133,7 @@ impl Show {
             (Err(Failure::Database(error)), Expected::Error(code)) => error.sqlstate().as_str() == *code,
             _ => false,
         };
-        match &answer {
+        match &mut answer {
             Ok(Answer { table: Some(table), .. }) => table.write_without_end(self.console.out())?,
             Ok(Answer { tag, .. }) => writeln!(self.console.out(), "{tag}")?,
             Err(Failure::Database(error)) => write!(self.console.out(), "{}", report(error))?,

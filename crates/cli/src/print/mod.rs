@@ -27,7 +27,7 @@ pub enum Format {
     Json,
 }
 
-/// Prints all rows. Tables need the widest value of each column first; the other formats hold one batch at a time.
+/// Prints all rows. A table holds many of them first, for the widest value of each column; the other formats one batch.
 pub fn rows(rows: &mut RowStream, format: Format, style: &TextStyle, out: &mut dyn Write) -> Result<(), Failure> {
     let columns = rows.columns().to_vec();
     match format {
@@ -38,6 +38,7 @@ pub fn rows(rows: &mut RowStream, format: Format, style: &TextStyle, out: &mut d
                     table.push(values.iter().map(|value| text::print(value, style)));
                     Ok(())
                 })?;
+                table.print_if_large(out)?;
             }
             table.write(out)?;
         }

@@ -4,12 +4,20 @@ use nodedb::{Column, Type};
 use std::io::{self, Write};
 use unicode_width::UnicodeWidthChar;
 
-/// A table that is filled row by row and then printed.
+/// How much of a table is held, to find the widest values, before it is printed as it is. From then on columns may
+/// become wider on their way down.
+const HELD_BYTES: usize = 64 << 20;
+
+/// A table that is filled row by row and printed.
 #[derive(Debug)]
 pub struct Table {
     header: Vec<Cell>,
     right: Vec<bool>,
     cells: Vec<Cell>,
+    widths: Vec<usize>,
+    /// Of the cells, about.
+    bytes: usize,
+    printed: usize,
     rows: usize,
 }
 
@@ -21,41 +29,62 @@ impl Table {
     pub fn new(columns: &[Column]) -> Self {
         let header = columns.iter().map(|column| cell(&column.name)).collect();
         let right = columns.iter().map(|column| is_number(&column.ty)).collect();
-        Self { header, right, cells: Vec::new(), rows: 0 }
+        let mut table =
+            Self { header, right, cells: Vec::new(), widths: vec![0; columns.len()], bytes: 0, printed: 0, rows: 0 };
+        widen(&mut table.widths, &table.header);
+        table
     }
 
     /// Adds a row.
     pub fn push(&mut self, values: impl Iterator<Item = String>) {
+        let first = self.cells.len();
         self.cells.extend(values.map(|value| cell(&value)));
+        let row = self.cells.get(first..).unwrap_or_default();
+        widen(&mut self.widths, row);
+        let lines = row.iter().flatten();
+        self.bytes += size_of_val(row) + lines.map(|line| size_of_val(line) + line.0.len()).sum::<usize>();
         self.rows += 1;
     }
 
-    /// Prints all, with the empty line that ends a table.
-    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+    /// Prints what is held when it has become much.
+    pub fn print_if_large(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        if self.bytes > HELD_BYTES { self.print(out) } else { Ok(()) }
+    }
+
+    /// How many bytes wait, about.
+    #[cfg(test)]
+    pub const fn held(&self) -> usize {
+        self.bytes
+    }
+
+    /// Prints the rest, with the empty line that ends a table.
+    pub fn write(&mut self, out: &mut dyn Write) -> io::Result<()> {
         self.write_without_end(out)?;
         out.write_all(b"\n")
     }
 
-    /// Prints all up to the number of rows.
-    pub fn write_without_end(&self, out: &mut dyn Write) -> io::Result<()> {
-        let columns = self.header.len();
-        let mut widths = vec![0; columns];
-        for row in std::iter::once(self.header.as_slice()).chain(self.cells.chunks(columns.max(1))) {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = cell.iter().map(|line| line.1).fold(*width, usize::max);
-            }
-        }
+    /// Prints the rest up to the number of rows.
+    pub fn write_without_end(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        self.print(out)?;
+        let s = if self.rows == 1 { "" } else { "s" };
+        writeln!(out, "({} row{s})", self.rows)
+    }
+
+    /// Prints what is held, below the header when it is the first.
+    fn print(&mut self, out: &mut dyn Write) -> io::Result<()> {
         let mut text = String::new();
-        self.header(&widths, &mut text);
-        for row in self.cells.chunks(columns.max(1)) {
-            self.row(row, &widths, &mut text);
+        if self.printed == 0 {
+            self.header(&self.widths, &mut text);
+        }
+        for row in self.cells.chunks(self.header.len().max(1)) {
+            self.row(row, &self.widths, &mut text);
             if text.len() > 1 << 16 {
                 out.write_all(text.as_bytes())?;
                 text.clear();
             }
         }
-        let s = if self.rows == 1 { "" } else { "s" };
-        text += &format!("({} row{s})\n", self.rows);
+        (self.printed, self.bytes) = (self.rows, 0);
+        self.cells.clear();
         out.write_all(text.as_bytes())
     }
 
@@ -105,6 +134,12 @@ impl Table {
             }
             text.push('\n');
         }
+    }
+}
+
+fn widen(widths: &mut [usize], row: &[Cell]) {
+    for (width, cell) in widths.iter_mut().zip(row) {
+        *width = cell.iter().map(|line| line.1).fold(*width, usize::max);
     }
 }
 

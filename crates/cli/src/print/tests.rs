@@ -56,6 +56,24 @@ fn tables_are_those_of_psql() {
 }
 
 #[test]
+fn a_long_table_is_printed_in_parts() {
+    let case = cases().into_iter().find(|case| case.columns.len() == 1 && case.rows.len() == 1).unwrap();
+    let mut table = table::Table::new(&case.columns);
+    let wide = "x".repeat(1 << 20);
+    let mut out = Vec::new();
+    for row in 0..100 {
+        table.push(std::iter::once(if row == 99 { format!("{wide}wider") } else { wide.clone() }));
+        table.print_if_large(&mut out).unwrap();
+        assert!(table.held() < 70 << 20);
+    }
+    table.write(&mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert_eq!(text.matches('-').count(), (1 << 20) + 2, "one header, as wide as what was known");
+    assert_eq!(text.matches(&wide).count(), 100);
+    assert!(text.ends_with("wider\n(100 rows)\n\n"));
+}
+
+#[test]
 fn csv_is_that_of_psql() {
     for case in cases() {
         let mut out = Vec::new();

@@ -2,6 +2,7 @@
 //! the operators that stand for them.
 
 mod arith;
+mod bounded;
 mod cast;
 pub mod error;
 mod jsonb;
@@ -42,6 +43,7 @@ pub fn register(registry: &mut dyn FunctionRegistry, surroundings: &Surroundings
     registry.register_udaf(single::aggregate()).map_err(error_from_datafusion)?;
     registry.register_udf(single::function()).map_err(error_from_datafusion)?;
     names::register_synonyms(registry)?;
+    bounded::register(registry)?;
     registry.register_expr_planner(Arc::new(Operators)).map_err(error_from_datafusion)
 }
 

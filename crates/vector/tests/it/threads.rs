@@ -93,12 +93,8 @@ fn nobody_disturbs_anybody() {
         Options { shape: SHAPE, seal_threshold: 64, build_threads: 1, merge_factor: 4, ..Options::default() };
     options.graph.ef_construction = 40;
     let collection = VectorCollection::create(env(), Path::new("c"), options).unwrap();
-    let shared = Shared {
-        collection,
-        model: Mutex::default(),
-        is_over: AtomicBool::new(false),
-        searches: AtomicUsize::new(0),
-    };
+    let shared =
+        Shared { collection, model: Mutex::default(), is_over: AtomicBool::new(false), searches: AtomicUsize::new(0) };
     let last = std::thread::scope(|scope| {
         for seed in [2, 3] {
             let shared = &shared;
