@@ -302,7 +302,7 @@ impl Engine {
         let mut last = began;
         for _ in 0..repeat {
             if is_batch {
-                for (found, ids) in collection.search_batch(&queries, &search)?.iter().zip(ids.chunks_mut(k)) {
+                for (found, ids) in collection.search_batch(&queries, &search, 1)?.iter().zip(ids.chunks_mut(k)) {
                     found.hits.iter().zip(ids).for_each(|(hit, id)| *id = hit.id.cast_signed());
                 }
                 continue;

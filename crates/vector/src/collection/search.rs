@@ -10,10 +10,11 @@ use crate::part::sealed::{Loaded, Sealed, Tier};
 use crate::part::{Entries, Key};
 use crate::shape::{Query, Vector};
 use crate::{Error, Result};
+use parking_lot::Mutex;
 use roaring::RoaringTreemap;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How hard to search.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,12 +64,10 @@ impl Filter<'_> {
     }
 }
 
-/// How many queries of a batch take turns.
-const TOGETHER: usize = 12;
+/// How many queries of a batch a thread takes at a time.
+const SHARE: usize = 16;
 /// How many rows of a sealed part are compared before the near ones are picked.
 const SCANNED: usize = 256;
-/// Desks that are kept for searches to come.
-const MOST_DESKS: usize = 16;
 
 /// How many rows ahead of the one that is compared are asked for.
 const AHEAD: usize = 2;
@@ -179,71 +178,35 @@ impl VectorCollection {
     /// `Invalid` if the query or the effort cannot be, or `at` is below `since`; `Damaged` if a file is.
     pub fn search(&self, query: Vector<'_>, search: &Search<'_>) -> Result<Found> {
         let mut desk = self.desks.lock().pop().unwrap_or_default();
-        let found = self.search_at(query, search, &mut desk);
+        let found = self.begin(search).and_then(|at| self.search_at(&self.parts(), query, (search, at), &mut desk));
         self.desks.lock().push(desk);
         found
     }
 
-    /// The nearest entries to each of many, by one thread. Walks of several queries take turns, so that one goes on while
-    /// another waits for memory.
+    /// The nearest entries to each of many, all as of one moment, by so many threads. What is found for one query is
+    /// what a search for it alone finds.
     ///
     /// # Errors
     /// As [`VectorCollection::search`].
-    pub fn search_batch(&self, queries: &[Vector<'_>], search: &Search<'_>) -> Result<Vec<Found>> {
-        let mut desks: Vec<Desk> = Vec::new();
-        desks.extend(self.desks.lock().drain(..));
-        desks.resize_with(desks.len().max(TOGETHER), Desk::default);
-        let mut found = Vec::with_capacity(queries.len());
-        for some in queries.chunks(TOGETHER) {
-            found.extend(self.search_some(some, search, &mut desks)?);
-        }
-        desks.truncate(MOST_DESKS);
-        self.desks.lock().append(&mut desks);
-        Ok(found)
-    }
-
-    /// Searches for a few queries at once.
-    fn search_some(&self, queries: &[Vector<'_>], search: &Search<'_>, desks: &mut [Desk]) -> Result<Vec<Found>> {
+    pub fn search_batch(&self, queries: &[Vector<'_>], search: &Search<'_>, threads: usize) -> Result<Vec<Found>> {
         let (at, parts) = (self.begin(search)?, self.parts());
-        let mut asked = Vec::with_capacity(queries.len());
-        for query in queries {
-            let query = self.options.shape.query(*query)?;
-            let nearest = Nearest { k: search.k, hits: Vec::new(), distances: 0, is_exact: true };
-            asked.push((Asked { query, search, at, history: &self.history }, nearest));
-        }
-        let is_plain = matches!(search.filter, Filter::All) && search.effort != Effort::Exact && search.k > 0;
-        for part in parts.sealed.iter().filter(|_| is_plain) {
-            let loaded = self.visit(part)?;
-            let together = loaded.form.together();
-            if together == 1 || part.ended.count() > 0 || part.newest > at {
-                for (query, nearest) in &mut asked {
-                    search_sealed(part, &loaded, query, nearest, desks.first_mut().unwrap_or(&mut Desk::default()))?;
-                }
-                continue;
+        let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(queries.len())));
+        self.env.spawn.together(threads.min(queries.len().div_ceil(SHARE)), &|| {
+            let mut desk = self.desks.lock().pop().unwrap_or_default();
+            loop {
+                let first = next.fetch_add(SHARE, Ordering::Relaxed);
+                let Some(some) = queries.get(first..).filter(|rest| !rest.is_empty()) else { break };
+                let some = some.iter().take(SHARE);
+                let found: Result<Vec<Found>> =
+                    some.map(|query| self.search_at(&parts, *query, (search, at), &mut desk)).collect();
+                results.lock().push((first, found));
             }
-            let setting = setting_for(part, &loaded, search);
-            let queries: Vec<&Query> = asked.iter().map(|(query, _)| &query.query).collect();
-            for (queries, desks) in queries.chunks(together).zip(desks.chunks_mut(together)) {
-                loaded.form.candidates_of_many(&loaded.rows, queries, setting.ef, desks);
-            }
-            for ((query, nearest), desk) in asked.iter_mut().zip(desks.iter()) {
-                let pool = desk.scratch.found();
-                let candidates: Vec<u32> = pool.iter().take(setting.rerank).map(|(_, row)| row).collect();
-                nearest.distances += desk.scratch.distances;
-                nearest.is_exact = false;
-                rerank(part, &loaded, query, &candidates, nearest)?;
-            }
-        }
-        let mut found = Vec::with_capacity(asked.len());
-        for (query, mut nearest) in asked {
-            match desks.first_mut() {
-                Some(desk) if !is_plain && search.k > 0 => self.search_parts(&parts, &query, &mut nearest, desk)?,
-                _ if is_plain => scan_unsealed(&parts, &query, &mut nearest)?,
-                _ => {}
-            }
-            found.push(self.found(nearest));
-        }
-        Ok(found)
+            self.desks.lock().push(desk);
+        });
+        let mut results = results.into_inner();
+        results.sort_unstable_by_key(|result| result.0);
+        let shares: Result<Vec<Vec<Found>>> = results.into_iter().map(|result| result.1).collect();
+        Ok(shares?.into_iter().flatten().collect())
     }
 
     /// Checks the effort; as of when to look.
@@ -272,13 +235,17 @@ impl VectorCollection {
         Ok(loaded)
     }
 
-    fn search_at(&self, query: Vector<'_>, search: &Search<'_>, desk: &mut Desk) -> Result<Found> {
-        let at = self.begin(search)?;
+    fn search_at(
+        &self,
+        parts: &Parts,
+        query: Vector<'_>,
+        (search, at): (&Search<'_>, u64),
+        desk: &mut Desk,
+    ) -> Result<Found> {
         let query = Asked { query: self.options.shape.query(query)?, search, at, history: &self.history };
-        let parts = self.parts();
         let mut nearest = Nearest { k: search.k, hits: Vec::new(), distances: 0, is_exact: true };
         if search.k > 0 {
-            self.search_parts(&parts, &query, &mut nearest, desk)?;
+            self.search_parts(parts, &query, &mut nearest, desk)?;
         }
         Ok(self.found(nearest))
     }

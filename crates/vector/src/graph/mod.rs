@@ -156,35 +156,6 @@ impl Graph {
         &scratch.pool
     }
 
-    /// [`Graph::search`] for several queries at once, each with a scratch of its own. While one walk waits for memory,
-    /// the others go on.
-    pub fn search_many<S: Space>(&self, space: &S, walks: &mut [(&S::Query, &mut Scratch)], ef: usize) {
-        let lowest = self.lowest();
-        for (query, scratch) in walks.iter_mut() {
-            scratch.distances = 0;
-            scratch.pool.clear(ef);
-            if !self.is_empty() {
-                let entry = self.descend(space, query, scratch);
-                scratch.start(entry, self.len());
-            }
-        }
-        let mut going: Vec<usize> = (0..walks.len()).collect();
-        let gather = |scratch: &mut Scratch| {
-            let goes_on = scratch.gather(&lowest);
-            scratch.gather(&lowest);
-            scratch.prefetch_fresh(space);
-            goes_on
-        };
-        going.retain(|at| walks.get_mut(*at).is_some_and(|(_, scratch)| gather(scratch)));
-        while !going.is_empty() {
-            going.retain(|at| {
-                let Some((query, scratch)) = walks.get_mut(*at) else { return false };
-                scratch.measure_fresh(space, query);
-                gather(scratch)
-            });
-        }
-    }
-
     /// The nearest of the nodes that pass, as far as a walk among them finds them, nearest first. Where a neighbour
     /// does not pass, its own neighbours are looked at (Patel and others: ACORN, 2024, arXiv:2403.04871). `seeds` are
     /// nodes that pass, to start from beside those that the upper levels lead to.

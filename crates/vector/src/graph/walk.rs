@@ -4,8 +4,6 @@ use super::{Links, Lowest, Pool, Space, Visited};
 
 /// How many nodes ahead of the one that is looked at are asked for.
 const AHEAD: usize = 8;
-/// Walks with so many candidates take more nodes at a time.
-const WIDE: usize = 128;
 /// How many nodes of a scan go into the pool at once.
 const SCANNED: usize = 128;
 
@@ -51,6 +49,8 @@ pub struct Scratch {
     pub(super) pool: Pool,
     /// Nodes that were met and are to be measured.
     fresh: Vec<u32>,
+    /// Those that memory was asked for a step ago.
+    asked: Vec<u32>,
     neighbours: Vec<u32>,
     /// How many distances the last search has computed.
     pub distances: u64,
@@ -115,29 +115,31 @@ impl Scratch {
         nodes: usize,
         links: &impl Links,
     ) {
-        self.start(entry, nodes);
-        // Several nodes at a time: a few distances more, and less often nothing to do but wait for memory.
-        let more = if self.pool.capacity() < WIDE { 1 } else { 3 };
-        while self.gather(links) {
-            for _ in 0..more {
-                self.gather(links);
-            }
-            self.look_at_fresh(space, query);
-            self.fresh.clear();
-        }
-    }
-
-    /// Puts the node where a walk begins into the pool.
-    pub(super) fn start(&mut self, entry: (f32, u32), nodes: usize) {
         self.visited.start(nodes);
         self.visited.visit(entry.1);
         self.pool.add(entry.0, entry.1);
         self.pool.merge();
         self.fresh.clear();
+        self.asked.clear();
+        while self.gather(links) | self.step(space, query) {}
+    }
+
+    /// Asks for the fresh nodes, and measures those that the step before has asked for: so the walk knows of what it
+    /// meets a step late, and memory has had time to bring it. Whether anything was under way.
+    fn step<S: Space>(&mut self, space: &S, query: &S::Query) -> bool {
+        let Self { pool, fresh, asked, distances, .. } = self;
+        fresh.iter().for_each(|next| space.prefetch(*next));
+        asked.iter().for_each(|next| pool.add(space.distance(query, *next), *next));
+        pool.merge();
+        *distances += asked.len() as u64;
+        let any = !fresh.is_empty() || !asked.is_empty();
+        asked.clear();
+        std::mem::swap(fresh, asked);
+        any
     }
 
     /// Goes to the next node and gathers the neighbours that are new. Whether there was a node to go to.
-    pub(super) fn gather(&mut self, links: &impl Links) -> bool {
+    fn gather(&mut self, links: &impl Links) -> bool {
         let Some(node) = self.pool.take_next() else { return false };
         let Self { visited, fresh, neighbours, .. } = self;
         neighbours.clear();
@@ -148,20 +150,6 @@ impl Scratch {
         }
         fresh.extend(neighbours.iter().copied().filter(|next| visited.visit(*next)));
         true
-    }
-
-    /// Asks for all fresh nodes, which are measured after other work.
-    pub(super) fn prefetch_fresh<S: Space>(&self, space: &S) {
-        self.fresh.iter().for_each(|next| space.prefetch(*next));
-    }
-
-    /// Measures the fresh nodes, which have been asked for, and takes the near ones in.
-    pub(super) fn measure_fresh<S: Space>(&mut self, space: &S, query: &S::Query) {
-        let Self { pool, fresh, distances, .. } = self;
-        fresh.iter().for_each(|next| pool.add(space.distance(query, *next), *next));
-        pool.merge();
-        *distances += fresh.len() as u64;
-        fresh.clear();
     }
 
     /// Measures the fresh nodes and takes the near ones in.
@@ -198,18 +186,23 @@ impl Scratch {
         if self.visited.visit(entry.1) && passes(entry.1) {
             self.fresh.push(entry.1);
         }
-        self.gather_among(entry.1, passes, lowest);
+        self.gather_behind(entry.1, passes, lowest);
         self.look_at_fresh(space, query);
-        while let Some(node) = self.pool.take_next() {
-            self.fresh.clear();
-            self.gather_among(node, passes, lowest);
-            self.look_at_fresh(space, query);
-        }
+        self.fresh.clear();
+        self.asked.clear();
+        while self.gather_among(passes, lowest) | self.step(space, query) {}
+    }
+
+    /// Goes to the next node and gathers what passes around it. Whether there was a node to go to.
+    fn gather_among(&mut self, passes: &dyn Fn(u32) -> bool, lowest: &Lowest<'_>) -> bool {
+        let Some(node) = self.pool.take_next() else { return false };
+        self.gather_behind(node, passes, lowest);
+        true
     }
 
     /// The neighbours that pass and are new; in place of one that does not pass, its own neighbours, until there are as
     /// many as a node has links. A node is asked once in a walk whether it passes, and expanded once.
-    fn gather_among(&mut self, node: u32, passes: &dyn Fn(u32) -> bool, lowest: &Lowest<'_>) {
+    fn gather_behind(&mut self, node: u32, passes: &dyn Fn(u32) -> bool, lowest: &Lowest<'_>) {
         let Self { visited, failed, expanded, fresh, .. } = self;
         let most = fresh.len() + lowest.m0;
         let mut meet = |node: u32, fresh: &mut Vec<u32>| {

@@ -40,12 +40,6 @@ pub trait Form: fmt::Debug + Send + Sync {
         desk: &'d mut Desk,
     ) -> &'d Pool;
 
-    /// The candidates for several queries at once, each on a desk of its own.
-    fn candidates_of_many(&self, rows: &Matrix, queries: &[&Query], ef: usize, desks: &mut [Desk]);
-
-    /// How many queries it pays to let take turns: as many as leave what they have asked for in the nearest cache.
-    fn together(&self) -> usize;
-
     /// The best of these rows, by the form's own approximate distances, nearest first: `keep` of them, or more
     /// where these distances are rough.
     fn scan<'d>(&self, rows: &Matrix, query: &Query, of: &[u32], keep: usize, desk: &'d mut Desk) -> &'d Pool;
@@ -122,8 +116,6 @@ const MOST_EF: usize = 1_000;
 const RERANK_COST: f64 = 3.0;
 /// The same for codes of few bits.
 const BITS_RERANK_COST: f64 = 6.0;
-/// Bytes of rows that are asked for before they are used.
-const IN_CACHE: usize = 96 << 10;
 /// A scan of these keeps so many times as many candidates.
 const BITS_SCAN: usize = 4;
 /// Numbers that the bounds of codes are taken from.
@@ -277,37 +269,6 @@ impl Form for GraphForm {
                 search(&self.graph, &BinarySpace::new(codes), binary, width, among, scratch)
             }
         }
-    }
-
-    fn candidates_of_many(&self, rows: &Matrix, queries: &[&Query], ef: usize, desks: &mut [Desk]) {
-        let asked = queries.iter().copied().zip(desks);
-        match &self.codes {
-            Stored::Rows => {
-                let mut walks: Vec<_> = asked.map(|(query, desk)| (query, &mut desk.scratch)).collect();
-                self.graph.search_many(&rows.space(), &mut walks, ef);
-            }
-            Stored::Bytes(codes) => {
-                let mut walks = Vec::with_capacity(queries.len());
-                for (query, Desk { scratch, signed, .. }) in asked {
-                    codes.layout.query(query.numbers(), signed);
-                    walks.push((&*signed, scratch));
-                }
-                self.graph.search_many(&CodeSpace::new(codes), &mut walks, ef);
-            }
-            Stored::Bits(codes) => {
-                let mut walks = Vec::with_capacity(queries.len());
-                for (query, Desk { scratch, binary, .. }) in asked {
-                    codes.layout.query(query.numbers(), binary);
-                    walks.push((&*binary, scratch));
-                }
-                self.graph.search_many(&BinarySpace::new(codes), &mut walks, ef);
-            }
-        }
-    }
-
-    fn together(&self) -> usize {
-        let row = self.codes.bytes().len().checked_div(self.graph.len()).unwrap_or(0).max(64);
-        (IN_CACHE / (2 * self.graph.m0() * row)).max(1)
     }
 
     fn scan<'d>(&self, rows: &Matrix, query: &Query, of: &[u32], keep: usize, desk: &'d mut Desk) -> &'d Pool {

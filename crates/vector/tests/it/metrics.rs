@@ -125,7 +125,10 @@ fn all_metrics_and_elements() {
         let queries: Vec<Vector<'_>> = (ROWS..ROWS + QUERIES).map(|at| data.vector(shape.element, at)).collect();
         for (effort, one_by_one) in [(Effort::Exact, &exact), (Effort::Recall(0.95), &near)] {
             let search = Search { effort, ..Search::nearest(10) };
-            assert_eq!(&collection.search_batch(&queries, &search).unwrap(), one_by_one, "{shape:?}: in a batch");
+            for threads in [1, 3] {
+                let batch = collection.search_batch(&queries, &search, threads).unwrap();
+                assert_eq!(&batch, one_by_one, "{shape:?}: in a batch, {threads} threads");
+            }
         }
         let mut found = [0, 0];
         for (query, (exact, near)) in exact.iter().zip(&near).enumerate() {
