@@ -117,6 +117,8 @@ pub struct Found {
 
 /// If no more rows than this pass a filter, they are all looked at.
 const FEW: u64 = 7_000;
+/// From so many ids on a walk may be quicker than to look at all.
+const WALKED: u64 = 2_000;
 /// How many ids are tried to find out how many pass.
 const TRIED: u32 = 256;
 /// How many rows that pass a walk starts from.
@@ -342,22 +344,56 @@ fn look_up<I: Iterator<Item = u64>>(
             }
             Part::Sealed(part) => {
                 let loaded = part.loaded()?;
-                let few = rows_of(part, query, ids())?;
-                scan_few(part, &loaded, query, &few, (nearest, desk))?;
+                if !walk_nearby(part, &loaded, query, (nearest, desk))? {
+                    let few = rows_of(part, query, ids())?;
+                    scan_few(part, &loaded, query, &few, (nearest, desk))?;
+                }
             }
         }
     }
     Ok(())
 }
 
+/// Walks to the nearest of the ids that count, if it is worth it and these are most of what lies around the query.
+/// Whether it was so.
+fn walk_nearby(
+    part: &Sealed,
+    loaded: &Loaded,
+    query: &Asked<'_>,
+    (nearest, desk): (&mut Nearest, &mut Desk),
+) -> Result<bool> {
+    let Filter::Ids(wanted) = query.search.filter else { return Ok(false) };
+    if wanted.len() < WALKED || query.search.effort == Effort::Exact {
+        return Ok(false);
+    }
+    let (setting, ids, may_hide) = (setting_for(part, loaded, query.search), part.ids(), may_hide(part, query));
+    let passes = |row: u32| {
+        let counts = ids.get(row as usize).is_some_and(|id| wanted.contains(*id));
+        counts && (!may_hide || is_seen(part, query, row))
+    };
+    let width = Width::nearby(setting.ef, wanted.len() as usize);
+    let pool = loaded.form.candidates(&loaded.rows, &query.query, width, Some((&passes, &[])), desk);
+    let candidates: Vec<u32> = pool.iter().take(setting.rerank).map(|(_, row)| row).collect();
+    nearest.distances += desk.scratch.distances;
+    if candidates.len() < query.search.k {
+        return Ok(false);
+    }
+    nearest.is_exact = false;
+    rerank(part, loaded, query, &candidates, nearest)?;
+    Ok(true)
+}
+
 /// The rows of ids that are seen.
 fn rows_of(part: &Sealed, query: &Asked<'_>, ids: impl Iterator<Item = u64>) -> Result<Vec<u32>> {
     let mut rows = Vec::new();
-    part.each_entry_of(ids, &mut |key, row| {
-        if query.sees(key, part.ended.get(row)) {
-            rows.push(row);
-        }
-    })?;
+    if may_hide(part, query) {
+        part.each_row_of(ids, |row| rows.extend(is_seen(part, query, row).then_some(row)))?;
+    } else {
+        part.each_row_of(ids, |row| rows.push(row))?;
+    }
+    if rows.is_sorted_by(|a, b| a < b) {
+        return Ok(rows);
+    }
     if rows.len() * MANY > part.len() {
         in_order(&mut rows, part.len());
     } else {
@@ -365,6 +401,15 @@ fn rows_of(part: &Sealed, query: &Asked<'_>, ids: impl Iterator<Item = u64>) -> 
         rows.dedup();
     }
     Ok(rows)
+}
+
+/// Whether some rows of a part are not seen. Where all are, nothing needs to be asked of each.
+fn may_hide(part: &Sealed, query: &Asked<'_>) -> bool {
+    part.ended.count() > 0 || part.newest > query.at
+}
+
+fn is_seen(part: &Sealed, query: &Asked<'_>, row: u32) -> bool {
+    part.key(row).is_some_and(|key| query.sees(key, part.ended.get(row)))
 }
 
 /// Sorts rows by marking them. Memory is read fastest in order.
@@ -486,10 +531,8 @@ fn search_sealed(
     desk: &mut Desk,
 ) -> Result<()> {
     let setting = setting_for(part, loaded, query.search);
-    let is_seen = |row: u32| part.key(row).is_some_and(|key| query.sees(key, part.ended.get(row)));
     let is_filtered = !matches!(query.search.filter, Filter::All);
-    // Where all is seen and all counts, nothing needs to be asked of each row.
-    let may_hide = part.ended.count() > 0 || part.newest > query.at;
+    let may_hide = may_hide(part, query);
     nearest.is_exact = false;
     if !is_filtered && !may_hide {
         let pool = loaded.form.candidates(&loaded.rows, &query.query, Width::of(setting.ef), None, desk);
@@ -499,7 +542,7 @@ fn search_sealed(
     }
     let ids = part.ids();
     let passes = |row: u32| {
-        ids.get(row as usize).is_some_and(|id| query.search.filter.passes(*id)) && (!may_hide || is_seen(row))
+        ids.get(row as usize).is_some_and(|id| query.search.filter.passes(*id)) && (!may_hide || is_seen(part, query, row))
     };
     among(part, loaded, query, (&passes, setting), (nearest, desk))
 }

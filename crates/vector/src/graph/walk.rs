@@ -4,6 +4,8 @@ use super::{Links, Lowest, Pool, Space, Visited};
 
 /// How many nodes ahead of the one that is looked at are asked for.
 const AHEAD: usize = 8;
+/// To how many nodes a walk looks for each that it keeps, where all pass.
+const LOOKED_AT: usize = 20;
 /// How many nodes of a scan go into the pool at once.
 const SCANNED: usize = 128;
 
@@ -15,19 +17,28 @@ pub struct Width {
     fewest: f32,
     /// so many are kept: what passes lies far away then, where much is about equally near.
     against: usize,
+    /// Where fewer pass than this share, the walk gives up.
+    least: f32,
 }
 
 impl Width {
     /// Always the same.
     #[must_use]
     pub const fn of(ef: usize) -> Self {
-        Self { ef, fewest: 0.0, against: ef }
+        Self { ef, fewest: 0.0, against: ef, least: 0.0 }
     }
 
     /// For nodes of which such a share passes. A filter makes a graph a little harder to search than it is without.
     #[must_use]
     pub fn among(ef: usize, share: f32, is_filtered: bool) -> Self {
-        if is_filtered { Self { ef: ef + ef / 4, fewest: share / 4.0, against: 4 * ef } } else { Self::of(ef) }
+        if is_filtered { Self { fewest: share / 4.0, against: 4 * ef, ..Self::of(ef + ef / 4) } } else { Self::of(ef) }
+    }
+
+    /// Where only so many nodes pass: the walk finds nothing unless so many of those around the query pass that it is
+    /// quicker than looking at all.
+    #[must_use]
+    pub fn nearby(ef: usize, passing: usize) -> Self {
+        Self { least: (LOOKED_AT * ef) as f32 / passing.max(1) as f32, ..Self::of(ef) }
     }
 
     pub(crate) const fn ef(&self) -> usize {
@@ -177,7 +188,11 @@ impl Scratch {
     ) {
         let around = lowest.neighbours(entry.1);
         let pass = around.iter().filter(|node| passes(**node)).count();
-        self.pool.clear(width.around(pass as f32 / around.len().max(1) as f32));
+        let share = pass as f32 / around.len().max(1) as f32;
+        self.pool.clear(width.around(share));
+        if share < width.least {
+            return;
+        }
         for set in [&mut self.visited, &mut self.failed, &mut self.expanded] {
             set.start(space.len());
         }

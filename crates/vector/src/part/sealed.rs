@@ -13,7 +13,7 @@ use crate::{Error, Metric, Result};
 use nodedb_env::Files;
 use parking_lot::RwLock;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Where a part lies while it is searched.
@@ -41,7 +41,8 @@ pub struct Sealed {
     order: Section<u32>,
     loaded: RwLock<Arc<Loaded>>,
     is_hot_right: AtomicBool,
-    is_order_right: AtomicBool,
+    /// Once the order is verified: whether the rows lie in it.
+    is_in_order: OnceLock<bool>,
     /// A job has found it damaged.
     pub is_damaged: AtomicBool,
     /// Which of its entries something newer has come after.
@@ -176,7 +177,7 @@ impl Sealed {
         // A few rows of each search are compared exactly; what lies beside them is not wanted.
         container.at_random(Tag::Rows)?;
         let loaded = RwLock::new(Arc::new(loaded));
-        let (is_hot_right, is_order_right, is_damaged) = Default::default();
+        let (is_hot_right, is_in_order, is_damaged) = Default::default();
         let ended = Ended::new(count);
         Ok(Self {
             number,
@@ -187,7 +188,7 @@ impl Sealed {
             order,
             loaded,
             is_hot_right,
-            is_order_right,
+            is_in_order,
             is_damaged,
             ended,
         })
@@ -265,39 +266,30 @@ impl Sealed {
     /// The versions and rows of an id.
     pub fn entries_of(&self, id: u64) -> Result<Vec<(u64, u32)>> {
         let mut entries = Vec::new();
-        self.each_entry_of([id], &mut |(_, version), row| entries.push((version, row)))?;
+        self.each_row_of([id], |row| entries.extend(self.key(row).map(|(_, version)| (version, row))))?;
         Ok(entries)
     }
 
-    /// Calls `f` with the entries of ids. It is quick for ids that lie close together.
-    pub fn each_entry_of(&self, ids: impl IntoIterator<Item = u64>, f: &mut dyn FnMut(Key, u32)) -> Result<()> {
-        self.verify_order()?;
-        let (own, versions, order) = (&*self.ids, &*self.versions, &*self.order);
-        let id_at = |at: usize| order.get(at).and_then(|row| own.get(*row as usize)).copied();
-        let (mut last_at, mut last_id) = (0_usize, None);
-        for id in ids {
-            // Of ids that lie close together, the next one is as far away as their numbers are.
-            let guess = last_id.map(|last| last_at.wrapping_add(id.wrapping_sub(last) as usize));
-            let is_first = |at: usize| at == 0 || id_at(at - 1).is_some_and(|before| before < id);
-            let hit = guess.filter(|at| id_at(*at) == Some(id) && is_first(*at));
-            let first = hit.unwrap_or_else(|| first_at_least(id, order.len(), id_at));
-            (last_at, last_id) = (first, Some(id));
-            for at in first..order.len() {
-                let Some(row) = order.get(at).copied().filter(|row| own.get(*row as usize) == Some(&id)) else { break };
-                f((id, versions.get(row as usize).copied().unwrap_or(0)), row);
-            }
+    /// Calls `f` with the rows of ids. It is quick for ids that lie close together.
+    pub fn each_row_of(&self, ids: impl IntoIterator<Item = u64>, f: impl FnMut(u32)) -> Result<()> {
+        let order = &*self.order;
+        if self.verify_order()? {
+            each_row(&self.ids, ids, |at| at as u32, f);
+        } else {
+            each_row(&self.ids, ids, |at| order.get(at).copied().unwrap_or(u32::MAX), f);
         }
         Ok(())
     }
 
-    fn verify_order(&self) -> Result<()> {
-        if !self.is_order_right.load(Ordering::Acquire) {
-            for tag in [Tag::Ids, Tag::Versions, Tag::Order] {
-                self.container.verify(tag)?;
-            }
-            self.is_order_right.store(true, Ordering::Release);
+    /// Whether rows lie in the order of their ids.
+    fn verify_order(&self) -> Result<bool> {
+        if let Some(is_in_order) = self.is_in_order.get() {
+            return Ok(*is_in_order);
         }
-        Ok(())
+        for tag in [Tag::Ids, Tag::Versions, Tag::Order] {
+            self.container.verify(tag)?;
+        }
+        Ok(*self.is_in_order.get_or_init(|| self.order.iter().copied().eq(0..self.ids.len() as u32)))
     }
 
     /// Verifies everything, again if it has been already.
@@ -342,6 +334,25 @@ impl Entries for Sealed {
 
 /// The first of `len` places, in ascending order, whose number is not below `wanted`. Numbers that lie evenly, as ids
 /// often do, are found at the first guess.
+/// Calls `f` with the rows of ids, each of which is somewhere in `all`; in the order of these, `row_at` says which row is
+/// at a place.
+fn each_row(all: &[u64], ids: impl IntoIterator<Item = u64>, row_at: impl Fn(usize) -> u32, mut f: impl FnMut(u32)) {
+    let id_at = |at: usize| all.get(row_at(at) as usize).copied();
+    let (mut last_at, mut last_id) = (0_usize, None);
+    for id in ids {
+        // Of ids that lie close together, the next one is as far away as their numbers are.
+        let guess = last_id.map(|last| last_at.wrapping_add(id.wrapping_sub(last) as usize));
+        let is_first = |at: usize| at == 0 || id_at(at - 1).is_some_and(|before| before < id);
+        let hit = guess.filter(|at| id_at(*at) == Some(id) && is_first(*at));
+        let mut at = hit.unwrap_or_else(|| first_at_least(id, all.len(), id_at));
+        (last_at, last_id) = (at, Some(id));
+        while id_at(at) == Some(id) {
+            f(row_at(at));
+            at += 1;
+        }
+    }
+}
+
 fn first_at_least(wanted: u64, len: usize, at: impl Fn(usize) -> Option<u64>) -> usize {
     let (mut low, mut high) = (0, len);
     let mut guesses = 0;
