@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod binary;
+mod bounds;
 mod bytes;
 pub mod codes;
 mod collection;

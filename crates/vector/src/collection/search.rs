@@ -1,6 +1,7 @@
 //! Searching all parts and putting together what they give.
 
 use super::{Part, Parts, VectorCollection};
+use crate::bounds::{BoundQuery, Lowers};
 use crate::history::History;
 use crate::kernels;
 use crate::part::curve::Setting;
@@ -450,21 +451,40 @@ fn scan_few(
 
 fn scan_unsealed(parts: &Parts, query: &Asked<'_>, nearest: &mut Nearest) -> Result<()> {
     let mut unsealed = parts.frozen.iter().chain([&parts.growing]);
-    let mut distances = Vec::new();
-    unsealed.try_for_each(|part| scan_all(part, query, nearest, &mut distances))
+    let (mut lowers, mut distances) = (Lowers::default(), Vec::new());
+    let bound = BoundQuery::new(&query.query);
+    unsealed.try_for_each(|part| scan_all(part, query, bound.as_ref(), (nearest, &mut lowers, &mut distances)))
 }
 
 /// Compares with every entry of a part.
-fn scan_all(part: &Growing, query: &Asked<'_>, nearest: &mut Nearest, distances: &mut Vec<f32>) -> Result<()> {
+fn scan_all(
+    part: &Growing,
+    query: &Asked<'_>,
+    bound: Option<&BoundQuery>,
+    (nearest, lowers, distances): (&mut Nearest, &mut Lowers, &mut Vec<f32>),
+) -> Result<()> {
     let (shape, kernels) = (part.shape(), kernels::best());
     part.each_chunk(0, &mut |first, chunk| {
-        shape.distances(kernels, &query.query, chunk.rows(), distances);
-        nearest.distances += distances.len() as u64;
+        let take = |nearest: &mut Nearest, at: usize, distance: f32| {
+            let Some(key) = chunk.keys.get(at) else { return };
+            let is_seen = distance <= nearest.worst() && query.sees(*key, part.ended.get(first + at as u32));
+            if is_seen && query.search.filter.passes(key.0) {
+                nearest.add(distance, *key);
+            }
+        };
+        nearest.distances += chunk.keys.len() as u64;
+        let (Some(bounds), Some(bound)) = (&chunk.bounds, bound) else {
+            shape.distances(kernels, &query.query, chunk.rows(), distances);
+            distances.iter().enumerate().for_each(|(at, distance)| take(nearest, at, *distance));
+            return Ok(());
+        };
+        bounds.lowers(kernels, bound, lowers);
         let mut worst = nearest.worst();
-        for ((distance, key), row) in distances.iter().zip(&chunk.keys).zip(first..) {
-            let may_count = *distance <= worst && query.sees(*key, part.ended.get(row));
-            if may_count && query.search.filter.passes(key.0) {
-                nearest.add(*distance, *key);
+        for (at, lower) in lowers.all.iter().enumerate() {
+            if *lower <= worst
+                && let Some(row) = chunk.row(at)
+            {
+                take(nearest, at, shape.distance(kernels, &query.query, row));
                 worst = nearest.worst();
             }
         }
@@ -542,7 +562,8 @@ fn search_sealed(
     }
     let ids = part.ids();
     let passes = |row: u32| {
-        ids.get(row as usize).is_some_and(|id| query.search.filter.passes(*id)) && (!may_hide || is_seen(part, query, row))
+        ids.get(row as usize).is_some_and(|id| query.search.filter.passes(*id))
+            && (!may_hide || is_seen(part, query, row))
     };
     among(part, loaded, query, (&passes, setting), (nearest, desk))
 }

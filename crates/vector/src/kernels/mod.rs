@@ -38,6 +38,9 @@ pub struct Kernels {
     pub i8: Floats<i8>,
     /// `sum(a * b)` of unsigned and signed bytes; up to 65,536 of them, or it may overflow.
     pub code_product: fn(&[u8], &[i8]) -> i32,
+    /// The same of each of the rows that lie side by side in the first, all as long as the second; as many as there is
+    /// room for.
+    pub code_products: fn(&[u8], &[i8], &mut [i32]),
     /// Sums of signed bytes by planes of bits. For each 64 bytes there is a word (8 bytes, the lowest bit first) of each
     /// plane, the lowest plane first; a bit of plane `p` adds its byte `2^p` times. 1 to 8 planes; bytes in multiples of
     /// 64, up to 65,536; what has no counterpart is left out.

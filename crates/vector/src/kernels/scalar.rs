@@ -22,6 +22,7 @@ pub(super) const KERNELS: Kernels = Kernels {
     f16: floats!(|b: u16| f16::from_bits(b).to_f32()),
     i8: floats!(|b: i8| f32::from(b)),
     code_product,
+    code_products,
     plane_sum,
     differing,
     shared,
@@ -53,6 +54,12 @@ fn lanes<T: Copy>(
 
 fn code_product(a: &[u8], b: &[i8]) -> i32 {
     a.iter().zip(b).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum()
+}
+
+fn code_products(rows: &[u8], query: &[i8], out: &mut [i32]) {
+    for (row, out) in rows.chunks_exact(query.len().max(1)).zip(out) {
+        *out = code_product(row, query);
+    }
 }
 
 fn plane_sum(words: &[u8], bytes: &[i8], planes: usize) -> i32 {

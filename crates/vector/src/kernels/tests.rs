@@ -101,6 +101,20 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn many_rows_are_as_the_twin_says(rows in prop::collection::vec(any::<u8>(), 0..1200), query in prop::collection::vec(any::<i8>(), 0..200), room in 0_usize..40) {
+        let (mut wanted, mut found) = (vec![7; room], vec![7; room]);
+        (scalar::KERNELS.code_products)(&rows, &query, &mut wanted);
+        for kernels in all() {
+            (kernels.code_products)(&rows, &query, &mut found);
+            prop_assert_eq!(&found, &wanted, "{}", kernels.name);
+        }
+        let first = rows.get(..query.len()).filter(|_| room > 0 && !query.is_empty());
+        prop_assert!(first.is_none_or(|row| wanted[0] == (scalar::KERNELS.code_product)(row, &query)));
+    }
+}
+
 #[test]
 fn nothing_saturates() {
     let (high, low, top) = (vec![255_u8; 4096], vec![-128_i8; 4096], vec![127_i8; 4096]);

@@ -63,6 +63,10 @@ const AVX2: Kernels = {
         f16: table!(avx2, u16, squares_f16, product_f16, sum_f16, largest_f16),
         i8: table!(avx2, i8, squares_i8, product_i8, sum_i8, largest_i8),
         code_product,
+        code_products: |rows, query, out| {
+            // SAFETY: the table that holds this was made after the processor's features were asked for (`available`).
+            unsafe { avx2::code_products(rows, query, out) }
+        },
         plane_sum: |words, bytes, planes| {
             // SAFETY: the table that holds this was made after the processor's features were asked for (`available`).
             unsafe { avx2::plane_sum(words, bytes, planes) }
@@ -82,6 +86,10 @@ const AVX512: Kernels = {
         f16: table!(avx512, u16, squares_f16, product_f16, sum_f16, largest_f16),
         i8: table!(avx512, i8, squares_i8, product_i8, sum_i8, largest_i8),
         code_product,
+        code_products: |rows, query, out| {
+            // SAFETY: the table that holds this was made after the processor's features were asked for (`available`).
+            unsafe { avx512::code_products(rows, query, out) }
+        },
         plane_sum: |words, bytes, planes| {
             // SAFETY: the table that holds this was made after the processor's features were asked for (`available`).
             unsafe { avx512::plane_sum(words, bytes, planes) }
@@ -235,6 +243,15 @@ mod avx2 {
         // SAFETY: `lanes` has room for eight numbers.
         unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), _mm256_add_epi32(s0, s1)) };
         lanes.into_iter().sum::<i32>() + (scalar::KERNELS.code_product)(rest_a, rest_b)
+    }
+
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn code_products(rows: &[u8], query: &[i8], out: &mut [i32]) {
+        for (row, out) in rows.chunks_exact(query.len().max(1)).zip(out) {
+            // SAFETY: the processor has what this function needs, too; the two slices are of the same length, or the
+            // query is empty and nothing is loaded.
+            *out = unsafe { code_product(row.get(..query.len()).unwrap_or_default(), query) };
+        }
     }
 }
 
@@ -393,6 +410,15 @@ mod avx512 {
         }
         bytes!(rest_a, rest_b, |x, y| even = _mm512_dpbusd_epi32(even, x, y));
         _mm512_reduce_add_epi32(_mm512_add_epi32(even, odd))
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    pub(super) unsafe fn code_products(rows: &[u8], query: &[i8], out: &mut [i32]) {
+        for (row, out) in rows.chunks_exact(query.len().max(1)).zip(out) {
+            // SAFETY: the processor has what this function needs, too; the two slices are of the same length, or the
+            // query is empty and nothing is loaded.
+            *out = unsafe { code_product(row.get(..query.len()).unwrap_or_default(), query) };
+        }
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq")]

@@ -2,6 +2,7 @@
 
 use super::ended::Ended;
 use super::{Entries, Key};
+use crate::bounds::Bounds;
 use crate::shape::{Row, Shape, Vector};
 use crate::{Error, Result};
 use nodedb_env::Pages;
@@ -36,6 +37,8 @@ pub struct Chunk {
     /// Has room for `CHUNK` rows.
     rows: Pages,
     row_bytes: usize,
+    /// Where the shape has them.
+    pub bounds: Option<Bounds>,
 }
 
 /// Where an id's entries are: the newest, and before each one the one before.
@@ -46,9 +49,11 @@ struct Index {
 }
 
 impl Chunk {
-    fn new(row_bytes: usize) -> Result<Self> {
+    fn new(shape: Shape) -> Result<Self> {
+        let row_bytes = shape.row_bytes();
         let rows = Pages::new(CHUNK * row_bytes).map_err(Error::io("find memory for", Path::new("a chunk")))?;
-        Ok(Self { keys: Vec::with_capacity(CHUNK), factors: Vec::with_capacity(CHUNK), rows, row_bytes })
+        let (keys, factors) = (Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK));
+        Ok(Self { keys, factors, rows, row_bytes, bounds: Bounds::new(shape, CHUNK)? })
     }
 
     /// The vector of the entry with this number in the chunk.
@@ -66,6 +71,9 @@ impl Chunk {
         let at = self.keys.len() * self.row_bytes;
         if let Some(place) = self.rows.get_mut(at..at + self.row_bytes) {
             place.copy_from_slice(bytes);
+            if let Some(bounds) = &mut self.bounds {
+                bounds.push(bytemuck::try_cast_slice(place).unwrap_or_default());
+            }
             self.factors.push(factor);
             self.keys.push(key);
         }
@@ -75,7 +83,7 @@ impl Chunk {
 impl Growing {
     /// No entries, with room for so many.
     pub fn new(number: u64, shape: Shape, capacity: usize) -> Result<Self> {
-        let last = RwLock::new(Chunk::new(shape.row_bytes())?);
+        let last = RwLock::new(Chunk::new(shape)?);
         let (full, index) = Default::default();
         Ok(Self { number, shape, full, last, index, ended: Ended::new(capacity) })
     }
@@ -96,7 +104,7 @@ impl Growing {
     pub fn push_row(&self, key: Key, row: Row<'_>) -> Result<u32> {
         let mut last = self.last.write();
         if last.keys.len() == CHUNK {
-            let fresh = Chunk::new(self.shape.row_bytes())?;
+            let fresh = Chunk::new(self.shape)?;
             self.full.write().push(Arc::new(std::mem::replace(&mut *last, fresh)));
         }
         let mut index = self.index.write();
@@ -141,7 +149,8 @@ impl Growing {
     /// Bytes of memory.
     pub fn bytes(&self) -> usize {
         let chunks = self.full.read().len() + 1;
-        chunks * CHUNK * (self.shape.row_bytes() + 20) + self.index.read().before.len() * 24
+        let codes = if self.last.read().bounds.is_some() { self.shape.dimension + 12 } else { 0 };
+        chunks * CHUNK * (self.shape.row_bytes() + codes + 20) + self.index.read().before.len() * 24
     }
 }
 

@@ -13,8 +13,8 @@ use crate::{Error, Metric, Result};
 use nodedb_env::Files;
 use parking_lot::RwLock;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Where a part lies while it is searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
