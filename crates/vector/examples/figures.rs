@@ -11,6 +11,7 @@
 use nodedb_env::Env;
 use nodedb_vector::{Effort, Element, Metric, Options, Quantisation, Search, Shape, Vector, VectorCollection, kernels};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
@@ -117,16 +118,78 @@ fn kernels_and_scans(data: &Data) -> Result<()> {
     figure("memory_gb_per_s", bandwidth / 1e9);
     drop(words);
     let rows = data.base.len() / d;
-    let collection =
-        VectorCollection::memory(data.shape(), Options { quantisation: Quantisation::None, ..Options::default() })?;
+    let options =
+        Options { quantisation: Quantisation::None, seal_threshold: rows + 1, build_threads: 2, ..Options::default() };
+    let collection = VectorCollection::memory(data.shape(), options)?;
     data.fill(&collection, 0..rows)?;
     let search = Search { effort: Effort::Exact, ..Search::nearest(10) };
     let query = data.queries.get(..d).unwrap_or_default();
-    let seconds =
-        best(9, || _ = std::hint::black_box(collection.search(Vector::F32(query), &search).map(|f| f.hits.len())));
+    let scan = || {
+        best(9, || _ = std::hint::black_box(collection.search(Vector::F32(query), &search).map(|f| f.hits.len())))
+    };
+    figure("growing_scan_ns_per_row", scan() / rows as f64 * 1e9);
+    collection.seal()?;
+    collection.settle()?;
+    let seconds = scan();
     figure("exact_scan_gb_per_s", (rows * d * 4) as f64 / seconds / 1e9);
     figure("exact_scan_share_of_memory", (rows * d * 4) as f64 / seconds / bandwidth);
     Ok(())
+}
+
+/// Median and 99th percentile of the milliseconds of searches that go on as long as they may.
+fn latencies(name: &str, data: &Data, collection: &VectorCollection, goes_on: &dyn Fn(usize) -> bool) -> Result<()> {
+    let (mut all, mut queries) = (Vec::new(), data.queries.chunks_exact(data.dimension).cycle());
+    while goes_on(all.len()) {
+        let Some(query) = queries.next() else { break };
+        let began = Instant::now();
+        collection.search(Vector::F32(query), &Search::nearest(10))?;
+        all.push(began.elapsed().as_secs_f64() * 1e3);
+    }
+    all.sort_unstable_by(f64::total_cmp);
+    for (part, share) in [("p50", 50), ("p99", 99)] {
+        figure(&format!("search_ms_{name}_{part}"), all.get(all.len() * share / 100).copied().unwrap_or(f64::NAN));
+    }
+    Ok(())
+}
+
+/// CPU seconds of this process.
+fn cpu() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// Searches while the other core builds and merges; what a merge costs beside a build of the same rows.
+fn jobs(data: &Data) -> Result<()> {
+    let rows = 90_000;
+    let options = Options { seal_threshold: 30_000, build_threads: 1, ..Options::default() };
+    let collection = VectorCollection::memory(data.shape(), options)?;
+    data.fill(&collection, 0..rows / 3)?;
+    latencies("growing_30k", data, &collection, &|count| count < 5_000)?;
+    for third in 1..=3 {
+        data.fill(&collection, rows / 3 * third..rows / 3 * third + usize::from(third < 3) * (rows / 3 - 1))?;
+        if third == 3 {
+            collection.seal()?;
+        }
+        while let Some(job) = collection.next_job() {
+            let name = format!("{:?}_{}k", job.kind(), job.vectors() / 1000).to_lowercase();
+            let (began, is_over) = (cpu(), AtomicBool::new(false));
+            std::thread::scope(|scope| {
+                let work = scope.spawn(|| {
+                    let done = collection.run(job);
+                    is_over.store(true, Ordering::Release);
+                    done
+                });
+                if third == 3 {
+                    latencies(&format!("while_{name}"), data, &collection, &|_| !is_over.load(Ordering::Acquire))?;
+                }
+                work.join().map_err(|_| "a job panicked")?.map_err(Box::<dyn std::error::Error>::from)
+            })?;
+            if third < 3 {
+                figure(&format!("{name}_cpu_s"), cpu() - began);
+            }
+        }
+    }
+    latencies("settled_90k", data, &collection, &|count| count < 20_000)
 }
 
 /// Two hundred thousand rows through the life of a collection.
@@ -187,5 +250,6 @@ fn main() -> Result<()> {
     let (_, queries) = npy(&dir.join("query.npy"))?;
     let data = Data { dimension, base, queries };
     kernels_and_scans(&data)?;
+    jobs(&data)?;
     life(&data, Path::new(work))
 }
