@@ -124,9 +124,8 @@ fn kernels_and_scans(data: &Data) -> Result<()> {
     data.fill(&collection, 0..rows)?;
     let search = Search { effort: Effort::Exact, ..Search::nearest(10) };
     let query = data.queries.get(..d).unwrap_or_default();
-    let scan = || {
-        best(9, || _ = std::hint::black_box(collection.search(Vector::F32(query), &search).map(|f| f.hits.len())))
-    };
+    let scan =
+        || best(9, || _ = std::hint::black_box(collection.search(Vector::F32(query), &search).map(|f| f.hits.len())));
     figure("growing_scan_ns_per_row", scan() / rows as f64 * 1e9);
     collection.seal()?;
     collection.settle()?;
