@@ -11,6 +11,12 @@ pub struct Batch {
     pub catalog: Vec<CatalogChange>,
 }
 
+/// Who is told of each commit, in order, before anybody can see it.
+pub trait CommitObserver: Send + Sync {
+    /// A commit is durable. Whatever goes wrong with the observer is no failure of the commit.
+    fn committed(&self, lsn: crate::Lsn, batch: &Batch);
+}
+
 /// What happened to a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowOp {

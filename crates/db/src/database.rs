@@ -2,12 +2,14 @@
 
 use crate::blocking;
 use crate::collection::Collection;
+use crate::derived::Derived;
 use crate::load::Load;
 use crate::options::Options;
 use crate::session::{Core, Session};
 use crate::table::Table;
 use nodedb_base::{Error, Lsn, Result};
 use nodedb_env::Env;
+use nodedb_index::Indexes;
 use nodedb_query::record::{self, CheckedTables};
 use nodedb_query::{Engine, Surroundings};
 use nodedb_store::{Store, StoreStats, TransactionOptions, TreesKind};
@@ -23,7 +25,9 @@ pub struct Database {
 /// What the sessions of a database share.
 #[derive(Debug)]
 pub(crate) struct Inner {
-    pub store: Store,
+    /// Ends before the store does.
+    pub derived: Derived,
+    pub store: Arc<Store>,
     pub engine: Engine,
     pub env: Env,
     pub runtime: Runtime,
@@ -118,8 +122,10 @@ impl Database {
         };
         let engine_options = options.engine(spill_dir);
         let runtime = Runtime::new(engine_options.threads)?;
-        let engine = Engine::new(&engine_options, &surroundings)?;
-        Ok(Self { inner: Arc::new(Inner { store, engine, env, runtime }) })
+        let (store, indexes) = (Arc::new(store), Arc::new(Indexes::default()));
+        let engine = Engine::new(&engine_options, &surroundings, indexes.clone())?;
+        let derived = Derived::start(&env, &store, &indexes, options)?;
+        Ok(Self { inner: Arc::new(Inner { derived, store, engine, env, runtime }) })
     }
 
     /// A session, asynchronous.
@@ -198,6 +204,7 @@ impl Database {
     /// # Errors
     /// `Io`; the next opening then replays the log.
     pub fn close(self) -> Result<()> {
+        self.inner.derived.stop();
         self.inner.store.close()
     }
 }

@@ -47,6 +47,7 @@
 pub mod blocking;
 mod collection;
 mod database;
+mod derived;
 mod load;
 mod options;
 mod rows;

@@ -24,6 +24,8 @@ pub struct Options {
     pub log_cap_bytes: u64,
     /// Threads that one query may use; `None` is one for each core.
     pub threads: Option<usize>,
+    /// Vectors that an index takes before it builds a graph of them, 32 to 4,194,304.
+    pub vector_seal_threshold: usize,
 }
 
 impl Default for Options {
@@ -37,6 +39,7 @@ impl Default for Options {
             segment_bytes: store.segment_bytes,
             log_cap_bytes: store.log_cap_bytes,
             threads: None,
+            vector_seal_threshold: 65_536,
         }
     }
 }

@@ -168,6 +168,9 @@ impl Core {
                 }),
                 other => other,
             };
+            if outcome.is_ok() && work.makes_index() {
+                self.db.derived.filled().await;
+            }
             match outcome {
                 Err(Error::Retry(_)) if attempt < MAX_RETRIES => {}
                 other => return other,
@@ -480,6 +483,10 @@ impl Work<'_> {
             Self::Statement(runnable, _) => runnable.writes(),
             Self::Copy(_) => true,
         }
+    }
+
+    fn makes_index(&self) -> bool {
+        matches!(self, Self::Statement(runnable, _) if runnable.makes_index())
     }
 
     async fn run(&self, db: &Inner, settings: &Settings, now: i64, tx: &mut Transaction) -> Result<Answer> {

@@ -5,7 +5,7 @@ use crate::error::from_datafusion;
 use crate::functions::{self, Surroundings};
 use crate::memory::QueryMemory;
 use crate::rules::RowRules;
-use crate::scan::OrderByKey;
+use crate::scan::{NearestByIndex, OrderByKey};
 use datafusion::execution::context::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -13,6 +13,7 @@ use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::optimizer::{Analyzer, AnalyzerRule};
 use datafusion::prelude::SessionConfig;
 use nodedb_base::Result;
+use nodedb_index::Indexes;
 use nodedb_store::catalog::Table;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ pub struct EngineOptions {
 pub struct Engine {
     state: SessionState,
     rules: Mutex<HashMap<u32, Arc<RowRules>>>,
+    indexes: Arc<Indexes>,
 }
 
 impl Engine {
@@ -40,7 +42,7 @@ impl Engine {
     ///
     /// # Errors
     /// `Internal` if `DataFusion` cannot be set up.
-    pub fn new(options: &EngineOptions, surroundings: &Surroundings) -> Result<Self> {
+    pub fn new(options: &EngineOptions, surroundings: &Surroundings, indexes: Arc<Indexes>) -> Result<Self> {
         let disk = match &options.spill_dir {
             Some(dir) => DiskManagerMode::Directories(vec![dir.clone()]),
             None => DiskManagerMode::Disabled,
@@ -64,9 +66,15 @@ impl Engine {
             .with_default_features()
             .with_analyzer_rules(analyzer_rules())
             .with_physical_optimizer_rule(Arc::new(OrderByKey))
+            .with_physical_optimizer_rule(Arc::new(NearestByIndex))
             .build();
         functions::register(&mut state, surroundings)?;
-        Ok(Self { state, rules: Mutex::default() })
+        Ok(Self { state, rules: Mutex::default(), indexes })
+    }
+
+    /// The derived indexes of the database.
+    pub const fn indexes(&self) -> &Arc<Indexes> {
+        &self.indexes
     }
 
     /// What `DataFusion` knows.

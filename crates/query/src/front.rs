@@ -70,6 +70,12 @@ impl Runnable {
         }
     }
 
+    /// Whether it makes an index, which is filled once it has committed.
+    #[must_use]
+    pub const fn makes_index(&self) -> bool {
+        matches!(self.ast, Ast::CreateIndex(_))
+    }
+
     /// Runs it.
     ///
     /// # Errors

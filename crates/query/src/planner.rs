@@ -5,11 +5,13 @@ use crate::casts::{cast_field, rewrite_casts};
 use crate::engine::Engine;
 use crate::error::{from_datafusion, to_datafusion};
 use crate::parse;
-use crate::scan::TableScan;
+use crate::scan::{Asking, TableScan};
+use crate::settings::Settings;
 use crate::statement::Statement;
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datafusion::catalog::TableProvider;
-use datafusion::catalog::default_table_source::provider_as_source;
+use datafusion::catalog::cte_worktable::CteWorkTable;
+use datafusion::catalog::default_table_source::{DefaultTableSource, provider_as_source};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DFSchemaRef, Result as DfResult, TableReference};
@@ -24,6 +26,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlToRel};
 use nodedb_base::{Error, Result, Type, Value};
+use nodedb_index::vector::Hardness;
 use nodedb_store::View;
 use sqlparser::ast::{self, Visit, Visitor};
 use std::collections::HashMap;
@@ -39,6 +42,7 @@ pub struct Planner<'a> {
     tables: HashMap<String, Arc<dyn TableProvider>>,
     parameters: &'a [Value],
     limited: bool,
+    hardness: Hardness,
 }
 
 impl<'a> Planner<'a> {
@@ -48,13 +52,15 @@ impl<'a> Planner<'a> {
         state.execution_props_mut().query_execution_start_time = chrono::DateTime::from_timestamp_micros(statement.now);
         let zone = statement.settings.time_zone.clone();
         state.config_mut().options_mut().execution.time_zone = Some(zone);
-        Self { state, view: Some(view), ..Self::without_tables(engine, statement.parameters) }
+        let hardness = statement.settings.hardness();
+        Self { state, view: Some(view), hardness, ..Self::without_tables(engine, statement.parameters) }
     }
 
     /// A planner for expressions that may not look into tables.
     pub fn without_tables(engine: &'a Engine, parameters: &'a [Value]) -> Self {
         let state = engine.state().clone();
-        Self { engine, state, view: None, tables: HashMap::new(), parameters, limited: false }
+        let hardness = Settings::default().hardness();
+        Self { engine, state, view: None, tables: HashMap::new(), parameters, limited: false, hardness }
     }
 
     /// The statement wants few rows.
@@ -196,7 +202,8 @@ fn check_recursion(plan: &LogicalPlan) -> Result<()> {
     let looked = plan.apply_with_subqueries(|plan| {
         if let LogicalPlan::RecursiveQuery(query) = plan {
             query.recursive_term.apply(|part| {
-                aggregates |= matches!(part, LogicalPlan::Aggregate(_)) && reads(part, &query.name)?;
+                let counts = matches!(part, LogicalPlan::Aggregate(grouped) if !grouped.aggr_expr.is_empty());
+                aggregates |= counts && reads_last_round(part, &query.name)?;
                 Ok(TreeNodeRecursion::Continue)
             })?;
         }
@@ -210,8 +217,13 @@ fn check_recursion(plan: &LogicalPlan) -> Result<()> {
     Ok(())
 }
 
-fn reads(plan: &LogicalPlan, table: &str) -> DfResult<bool> {
-    plan.exists(|part| Ok(matches!(part, LogicalPlan::TableScan(scan) if scan.table_name.table() == table)))
+fn reads_last_round(plan: &LogicalPlan, name: &str) -> DfResult<bool> {
+    plan.exists(|part| {
+        let LogicalPlan::TableScan(scan) = part else { return Ok(false) };
+        let source = scan.source.downcast_ref::<DefaultTableSource>();
+        let round = source.and_then(|source| source.table_provider.downcast_ref::<CteWorkTable>());
+        Ok(round.is_some_and(|round| round.name() == name))
+    })
 }
 
 /// Parts of a query that the planner would pass over in silence.
@@ -260,7 +272,8 @@ impl ContextProvider for Planner<'_> {
         match view.catalog().table(name.table()).filter(|_| known) {
             Some(table) => {
                 let scan = TableScan::new(self.engine, table.clone(), view.clone(), false, self.limited);
-                Ok(provider_as_source(Arc::new(scan.map_err(to_datafusion)?)))
+                let asking = Asking { indexes: self.engine.indexes().clone(), hardness: self.hardness };
+                Ok(provider_as_source(Arc::new(scan.map_err(to_datafusion)?.asking(asking))))
             }
             None => Err(to_datafusion(no_relation(&name.to_string()))),
         }
@@ -275,7 +288,7 @@ impl ContextProvider for Planner<'_> {
     }
 
     fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> DfResult<Arc<dyn TableSource>> {
-        let table = datafusion::datasource::cte_worktable::CteWorkTable::new(name, schema);
+        let table = CteWorkTable::new(name, schema);
         Ok(provider_as_source(Arc::new(table)))
     }
 

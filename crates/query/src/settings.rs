@@ -2,10 +2,11 @@
 
 use crate::types::text::{TextStyle, parse_zone};
 use nodedb_base::{Error, Result};
+use nodedb_index::vector::Hardness;
 use nodedb_store::Isolation;
 
 /// The settings of a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// `TimeZone`, by its name.
     pub time_zone: String,
@@ -19,6 +20,10 @@ pub struct Settings {
     pub as_of: String,
     /// `application_name`
     pub application_name: String,
+    /// `nodedb.recall`: the share of the true neighbours that vector indexes look for.
+    pub recall: f32,
+    /// `hnsw.ef_search`, once it was set: how many candidates vector indexes look at, whatever the recall.
+    pub ef_search: Option<u16>,
 }
 
 impl Default for Settings {
@@ -30,6 +35,8 @@ impl Default for Settings {
             read_only: false,
             as_of: String::new(),
             application_name: String::new(),
+            recall: 0.95,
+            ef_search: None,
         }
     }
 }
@@ -47,6 +54,9 @@ const FIXED: [(&str, &str, &[&str]); 10] = [
     ("server_version", "15.0", &[]),
     ("lc_collate", "C.UTF-8", &[]),
 ];
+
+/// What `hnsw.ef_search` is in pgvector unless it is set.
+const PGVECTORS_EF_SEARCH: u16 = 40;
 
 impl Settings {
     /// Sets one; `None` means its default.
@@ -71,6 +81,13 @@ impl Settings {
             }
             "nodedb.as_of" => self.as_of = value.unwrap_or_default().to_owned(),
             "application_name" => self.application_name = value.unwrap_or_default().to_owned(),
+            "nodedb.recall" => {
+                self.recall = value.map_or(Ok(default.recall), |value| within(name, value, 0.0, 0.999))?;
+                self.ef_search = None;
+            }
+            "hnsw.ef_search" => {
+                self.ef_search = value.map(|value| within(name, value, 1.0, 1000.0).map(|ef| ef as u16)).transpose()?;
+            }
             _ => return set_fixed(name, value),
         }
         Ok(())
@@ -87,11 +104,19 @@ impl Settings {
             "default_transaction_read_only" => if self.read_only { "on" } else { "off" }.to_owned(),
             "nodedb.as_of" => self.as_of.clone(),
             "application_name" => self.application_name.clone(),
+            "nodedb.recall" => self.recall.to_string(),
+            "hnsw.ef_search" => self.ef_search.unwrap_or(PGVECTORS_EF_SEARCH).to_string(),
             _ => match FIXED.iter().find(|(fixed, ..)| *fixed == name) {
                 Some((_, value, _)) => (*value).to_owned(),
                 None => return Err(unknown(name)),
             },
         })
+    }
+
+    /// How hard vector indexes look.
+    #[must_use]
+    pub fn hardness(&self) -> Hardness {
+        self.ef_search.map_or(Hardness::Recall(self.recall), |ef| Hardness::Candidates(ef.into()))
     }
 
     /// All names, sorted.
@@ -101,13 +126,25 @@ impl Settings {
             "application_name",
             "default_transaction_isolation",
             "default_transaction_read_only",
+            "hnsw.ef_search",
             "nodedb.as_of",
+            "nodedb.recall",
             "timezone",
         ];
         let mut names: Vec<_> = own.into_iter().chain(FIXED.iter().map(|(name, ..)| *name)).collect();
         names.sort_unstable();
         names
     }
+}
+
+/// A number from one to another.
+fn within(name: &str, value: &str, least: f32, most: f32) -> Result<f32> {
+    let number: f32 = value.trim().parse().map_err(|_| invalid(name, value))?;
+    if (least..=most).contains(&number) {
+        return Ok(number);
+    }
+    let message = format!("{value} is outside the valid range for parameter \"{name}\" ({least} .. {most})");
+    Err(Error::statement("22023", message))
 }
 
 fn set_fixed(name: &str, value: Option<&str>) -> Result<()> {

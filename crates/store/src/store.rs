@@ -166,6 +166,12 @@ impl Store {
         self.shared.stats()
     }
 
+    /// The least Lsn that can be read.
+    #[must_use]
+    pub fn low_water(&self) -> Lsn {
+        self.shared.snapshots.low_water()
+    }
+
     /// The oldest state that a transaction or a commit under way holds.
     #[must_use]
     pub fn oldest_pin(&self) -> Option<Lsn> {
@@ -200,6 +206,12 @@ impl Store {
     #[must_use]
     pub fn temporary_dir(&self) -> PathBuf {
         self.shared.dir.join("tmp")
+    }
+
+    /// The directory of derived indexes.
+    #[must_use]
+    pub fn index_dir(&self) -> PathBuf {
+        self.shared.dir.join("index")
     }
 
     /// Ends all work and writes what is still in memory. What was acknowledged is safe with or without it. Others

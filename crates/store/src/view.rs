@@ -119,6 +119,12 @@ impl View {
         self.snapshot.lsn()
     }
 
+    /// Whether the transaction itself has written rows of a table.
+    #[must_use]
+    pub fn has_written(&self, incarnation: Incarnation) -> bool {
+        self.writes.rows((incarnation, RowId(0)), (incarnation, RowId(u64::MAX))).next().is_some()
+    }
+
     /// One row.
     ///
     /// # Errors

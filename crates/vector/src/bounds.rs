@@ -9,7 +9,7 @@
 //! ```
 //!
 //! and of squared differences by way of `|x|^2 + |q|^2 - 2 x q`. What the kernels may be off by in adding up is taken off,
-//! too: `n / 2^23` of the lengths for `n` numbers.
+//! too: `n / 2^22` of the lengths for `n` numbers.
 
 use crate::kernels::Kernels;
 use crate::shape::{Element, Query, Shape};
@@ -104,7 +104,8 @@ impl Bounds {
             let off = (length + error) * facts.error + error * facts.length;
             product.wrapping_sub(query.shift) as f32 * (scale * facts.scale) + off
         };
-        let possible = |lower: f32| if lower.is_nan() { f32::NEG_INFINITY } else { lower };
+        // Where something was too large for the numbers, nothing is known.
+        let possible = |lower: f32| if lower < f32::INFINITY { lower } else { f32::NEG_INFINITY };
         all.clear();
         if self.is_product {
             all.extend(rows.map(|(((product, scale), error), length)| {
@@ -187,6 +188,13 @@ mod tests {
                 prop_assert!(exact.is_nan() || lower <= exact, "{metric:?}: {lower} above {exact}");
             }
         }
+    }
+
+    /// Its lengths have squares whose sum is too large, but its distance is not.
+    #[test]
+    fn where_numbers_are_too_large_nothing_is_passed_over() {
+        let (lower, exact) = lower(Metric::L2, &[1.4e19, 0.0], &[1.1e19, 0.9e19]);
+        assert!(exact.is_finite() && lower <= exact, "{lower} above {exact}");
     }
 
     #[test]

@@ -85,6 +85,11 @@ fn forget_parent(child: &Table, parent: u32, entries: &mut Entries) -> Result<()
 }
 
 fn drop_index(tx: &mut Transaction, name: &str, if_exists: bool) -> Result<()> {
+    if let Some((table, index)) = tx.catalog().derived_index(name) {
+        let (id, mut table) = (index.id, Table::clone(table));
+        table.derived.retain(|index| index.id != id);
+        return tx.define(vec![(keys::table(table.id), Some(table.encode()?))]);
+    }
     let Some((table, index)) = tx.catalog().index(name) else {
         return match tx.catalog().has_relation(name) {
             false if if_exists => Ok(()),

@@ -1,6 +1,6 @@
 //! CREATE INDEX.
 
-use super::{Entries, Ids, already_exists, check, done};
+use super::{Entries, Ids, already_exists, check, derived, done};
 use crate::dml::no_column;
 use crate::engine::Engine;
 use crate::outcome::Outcome;
@@ -15,6 +15,9 @@ use sqlparser::ast::{CreateIndex, Expr, IndexColumn as AstColumn, IndexType, Sta
 
 /// Runs a CREATE INDEX.
 pub fn run(engine: &Engine, tx: &mut Transaction, create: &CreateIndex) -> Result<Outcome> {
+    if derived::is_derived(create) {
+        return derived::run(tx, create);
+    }
     check(tx, "CREATE INDEX")?;
     check_method(create)?;
     let relation = parse::relation(&create.table_name)?;
@@ -66,6 +69,13 @@ fn not_unique(error: Error, table: &Table, index: Incarnation) -> Error {
 fn check_method(create: &CreateIndex) -> Result<()> {
     match &create.using {
         None | Some(IndexType::BTree) => Ok(()),
+        Some(IndexType::Custom(name)) if name.value.eq_ignore_ascii_case("ivfflat") => {
+            Err(Error::unsupported("CREATE INDEX ... USING ivfflat")
+                .with_hint("Use hnsw: CREATE INDEX ON table USING hnsw (column vector_cosine_ops)."))
+        }
+        Some(IndexType::Custom(name)) if !name.value.eq_ignore_ascii_case("btree") => {
+            Err(Error::statement("42704", format!("access method \"{}\" does not exist", parse::name(name))))
+        }
         Some(method) => Err(Error::unsupported(format!("CREATE INDEX ... USING {method}"))),
     }
 }
@@ -125,6 +135,7 @@ pub fn expect_known(create: &CreateIndex) -> Result<()> {
         columns: create.columns.clone(),
         unique: create.unique,
         if_not_exists: create.if_not_exists,
+        with: if derived::is_derived(create) { create.with.clone() } else { Vec::new() },
         ..template
     };
     parse::expect_known("CREATE INDEX", create, &known)

@@ -1,5 +1,6 @@
 //! CREATE and DROP: changed definitions, as entries of the catalogue in the statement's transaction.
 
+pub mod derived;
 pub mod drop;
 pub mod index;
 pub mod table;

@@ -67,6 +67,7 @@ impl<'a> Build<'a> {
             indexes: Vec::new(),
             checks: Vec::new(),
             foreign_keys: Vec::new(),
+            derived: Vec::new(),
         };
         Self { engine, tx, ids, table, parents: Vec::new() }
     }

@@ -67,6 +67,7 @@ impl SelectPlan {
             view: view.clone(),
             columns: self.columns.clone(),
             limited: self.limit.is_some(),
+            asking: None,
         };
         let batches = BatchReader::new(source, self.schema.clone(), way.access, way.backward, way.fetch)?;
         Ok(Some(Outcome::of_batches(self.named.clone(), batches, None)))

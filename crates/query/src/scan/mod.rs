@@ -6,11 +6,13 @@
 pub mod access;
 pub mod bounds;
 mod exec;
+mod nearest;
 pub mod order;
 mod rows;
 
 pub use bounds::IndexedExpr;
 pub use exec::{ScanExec, describe};
+pub use nearest::{Asking, NearestByIndex};
 pub use order::OrderByKey;
 pub use rows::{BatchReader, Source};
 
@@ -57,8 +59,17 @@ impl TableScan {
         let expressions =
             if has_expressions { engine.rules(&table)?.indexed_expressions().clone() } else { Arc::default() };
         let (types, columns): (Arc<[Type]>, _) = (table.types().into(), (0..fields.len()).collect());
-        let source = Source { table, types, view, columns, limited };
+        let source = Source { table, types, view, columns, limited, asking: None };
         Ok(Self { source, expressions, schema: Arc::new(Schema::new(fields)) })
+    }
+}
+
+impl TableScan {
+    /// The same, which may ask derived indexes.
+    #[must_use]
+    pub fn asking(mut self, asking: Asking) -> Self {
+        self.source.asking = Some(asking);
+        self
     }
 }
 

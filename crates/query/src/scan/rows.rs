@@ -29,6 +29,8 @@ pub struct Source {
     pub columns: Arc<[usize]>,
     /// Whether few rows are wanted.
     pub limited: bool,
+    /// Derived indexes that may be asked.
+    pub asking: Option<super::Asking>,
 }
 
 /// Rows, one after the other.

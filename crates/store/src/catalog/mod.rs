@@ -6,7 +6,10 @@
 
 mod table;
 
-pub use table::{Check, Column, ForeignKey, Index, IndexColumn, IndexSource, PrimaryKey, Table};
+pub use table::{
+    Check, Column, DerivedIndex, ForeignKey, Hnsw, Index, IndexColumn, IndexSource, Method, PrimaryKey, Table,
+    VectorClass,
+};
 
 use crate::keys;
 use nodedb_base::{Error, Incarnation, Lsn, Result};
@@ -103,6 +106,9 @@ impl Catalog {
         for index in &table.indexes {
             self.names.insert(index.name.clone(), id);
         }
+        for index in &table.derived {
+            self.names.insert(index.name.clone(), id);
+        }
         if let Some(primary) = table.primary_key.as_ref() {
             self.names.insert(primary.name.clone(), id);
         }
@@ -132,6 +138,13 @@ impl Catalog {
     pub fn index(&self, name: &str) -> Option<(&Arc<Table>, &Index)> {
         let table = self.names.get(name).and_then(|id| self.tables.get(id))?;
         Some((table, table.indexes.iter().find(|index| index.name == name)?))
+    }
+
+    /// The table that has a derived index of that name, and the index.
+    #[must_use]
+    pub fn derived_index(&self, name: &str) -> Option<(&Arc<Table>, &DerivedIndex)> {
+        let table = self.names.get(name).and_then(|id| self.tables.get(id))?;
+        Some((table, table.derived.iter().find(|index| index.name == name)?))
     }
 
     /// Whether a table, an index or a primary key has that name: they share one space of names.

@@ -26,6 +26,57 @@ pub struct Table {
     pub checks: Vec<Check>,
     /// Its FOREIGN KEY constraints.
     pub foreign_keys: Vec<ForeignKey>,
+    /// Its derived indexes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub derived: Vec<DerivedIndex>,
+}
+
+/// An index that follows the log: it proposes rows, and the store says what is true.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DerivedIndex {
+    /// Its OID, which names its files, too.
+    pub id: Incarnation,
+    /// Its name.
+    pub name: String,
+    /// The column that it covers.
+    pub column: u16,
+    /// How it finds.
+    pub method: Method,
+}
+
+/// How a derived index finds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Nearest neighbours by a graph.
+    Hnsw(Hnsw),
+}
+
+/// The parameters of a graph of vectors.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hnsw {
+    /// What is near.
+    pub class: VectorClass,
+    /// Links of a node.
+    pub m: u16,
+    /// Candidates of a node that is being linked.
+    pub ef_construction: u16,
+    /// Bits of a number in the codes: 0 for none, 8 for bytes, 1 to 7 for RaBitQ's.
+    pub code_bits: u8,
+}
+
+/// The operator classes of vector indexes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VectorClass {
+    /// `vector_l2_ops`: `<->`
+    L2,
+    /// `vector_ip_ops`: `<#>`
+    InnerProduct,
+    /// `vector_cosine_ops`: `<=>`
+    Cosine,
 }
 
 /// A column.

@@ -28,7 +28,7 @@ use crate::row_ids::RowIds;
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::write_set::WriteSet;
 use crate::{StoreOptions, keys};
-use nodedb_base::{Batch, Error, Incarnation, Lsn, Result, RowOp};
+use nodedb_base::{Batch, CommitObserver, Error, Incarnation, Lsn, Result, RowOp};
 use nodedb_env::Clock;
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 use std::collections::{HashMap, VecDeque};
@@ -66,6 +66,7 @@ pub struct Committer {
     clock: Arc<dyn Clock>,
     poison: OnceLock<Error>,
     flush_wanted: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    observer: OnceLock<Arc<dyn CommitObserver>>,
     group_commits: usize,
     memtable_limit: u64,
 }
@@ -163,6 +164,7 @@ impl Committer {
             clock,
             poison: OnceLock::new(),
             flush_wanted: OnceLock::new(),
+            observer: OnceLock::new(),
             group_commits: options.group_commits.max(1),
             memtable_limit: options.memtable_bytes.saturating_mul(2),
         }
@@ -370,6 +372,9 @@ impl Committer {
             self.row_ids.committed(batch);
             drop_ended(&self.trees, *lsn, batch);
             self.change_catalog(state, *lsn, batch)?;
+            if let Some(observer) = self.observer.get() {
+                observer.committed(*lsn, batch);
+            }
         }
         state.last = last;
         self.snapshots.publish(last, state.time);
@@ -401,6 +406,11 @@ impl Committer {
     /// Sets whom to tell when memtables should be flushed.
     pub(crate) fn on_flush_wanted(&self, tell: impl Fn() + Send + Sync + 'static) {
         let _ = self.flush_wanted.set(Box::new(tell));
+    }
+
+    /// Sets who is told of each commit before it can be seen. The first one stays.
+    pub fn observe(&self, observer: Arc<dyn CommitObserver>) {
+        let _ = self.observer.set(observer);
     }
 
     fn ask_for_flush(&self) {

@@ -180,12 +180,13 @@ impl VectorCollection {
         let missing: Vec<u64> = writer.missing.range((id, 0)..=(id, u64::MAX)).map(|key| key.1).collect();
         let event = Event { version, is_insert: false };
         let mut history = self.history.write();
-        self.newest.fetch_max(version, Ordering::AcqRel);
         // It counts if it comes after an entry, and before the entry's end.
         let ends = |entry: u64| entry < version && history.end((id, entry)) > version;
         let is_known = entries.iter().map(|entry| entry.version).chain(missing.iter().copied()).any(ends);
         // Where nobody knows what is missing, the entry may still be given again.
-        if history.has(id, event) || !(is_known || self.takes_all.load(Ordering::Acquire)) {
+        let is_new = !history.has(id, event) && (is_known || self.takes_all.load(Ordering::Acquire));
+        if !is_new {
+            self.newest.fetch_max(version, Ordering::AcqRel);
             return Ok(false);
         }
         for version in entries.iter().map(|entry| entry.version).chain(missing) {
@@ -193,6 +194,8 @@ impl VectorCollection {
         }
         history.add(id, event);
         entries.iter().for_each(|entry| entry.mark_if_ended(&history, id));
+        // Not before it shows: who looks at the newest sees one and the same until something newer comes.
+        self.newest.fetch_max(version, Ordering::AcqRel);
         Ok(true)
     }
 

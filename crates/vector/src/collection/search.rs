@@ -67,6 +67,8 @@ impl Filter<'_> {
 
 /// How many queries of a batch a thread takes at a time.
 const SHARE: usize = 16;
+/// Desks that are kept for searches to come.
+const MOST_DESKS: usize = 16;
 /// How many rows of a sealed part are compared before the near ones are picked.
 const SCANNED: usize = 256;
 
@@ -112,7 +114,7 @@ pub struct Found {
     pub hits: Vec<Hit>,
     /// Whether everything was compared.
     pub is_exact: bool,
-    /// How many distances were computed.
+    /// How many distances were computed, or found to be too large by a bound.
     pub distances: u64,
 }
 
@@ -182,8 +184,16 @@ impl VectorCollection {
     pub fn search(&self, query: Vector<'_>, search: &Search<'_>) -> Result<Found> {
         let mut desk = self.desks.lock().pop().unwrap_or_default();
         let found = self.begin(search).and_then(|at| self.search_at(&self.parts(), query, (search, at), &mut desk));
-        self.desks.lock().push(desk);
+        self.give_back(desk);
         found
+    }
+
+    /// Keeps a desk for searches to come, unless there are enough.
+    fn give_back(&self, desk: Desk) {
+        let mut desks = self.desks.lock();
+        if desks.len() < MOST_DESKS {
+            desks.push(desk);
+        }
     }
 
     /// The nearest entries to each of many, all as of one moment, by so many threads. What is found for one query is
@@ -204,7 +214,7 @@ impl VectorCollection {
                     some.map(|query| self.search_at(&parts, *query, (search, at), &mut desk)).collect();
                 results.lock().push((first, found));
             }
-            self.desks.lock().push(desk);
+            self.give_back(desk);
         });
         let mut results = results.into_inner();
         results.sort_unstable_by_key(|result| result.0);
@@ -355,7 +365,7 @@ fn look_up<I: Iterator<Item = u64>>(
     Ok(())
 }
 
-/// Walks to the nearest of the ids that count, if it is worth it and these are most of what lies around the query.
+/// Walks to the nearest of the ids that count, if so many of these lie around the query that it is quicker than comparing them all.
 /// Whether it was so.
 fn walk_nearby(
     part: &Sealed,
@@ -539,7 +549,7 @@ fn setting_for(part: &Sealed, loaded: &Loaded, search: &Search<'_>) -> Setting {
         Effort::Recall(recall) => loaded.form.curve().setting(recall, k),
         Effort::Exact => Setting { ef: part.len(), rerank: part.len() },
     };
-    let ef = wanted.ef.max(k);
+    let ef = wanted.ef.max(k).min(part.len().max(1));
     Setting { ef, rerank: if loaded.form.is_exact() { ef } else { wanted.rerank.max(k) } }
 }
 

@@ -5,7 +5,9 @@ use super::{Links, Lowest, Pool, Space, Visited};
 /// How many nodes ahead of the one that is looked at are asked for.
 const AHEAD: usize = 8;
 /// To how many nodes a walk looks for each that it keeps, where all pass.
-const LOOKED_AT: usize = 20;
+const LOOKED_AT: usize = 32;
+/// Where fewer than this share pass, a walk among nodes that pass is a gamble.
+const FEWEST_AROUND: f32 = 0.1;
 /// How many nodes of a scan go into the pool at once.
 const SCANNED: usize = 128;
 
@@ -38,7 +40,8 @@ impl Width {
     /// quicker than looking at all.
     #[must_use]
     pub fn nearby(ef: usize, passing: usize) -> Self {
-        Self { least: (LOOKED_AT * ef) as f32 / passing.max(1) as f32, ..Self::of(ef) }
+        let quicker = LOOKED_AT as f32 * ef as f32 / passing.max(1) as f32;
+        Self { least: quicker.max(FEWEST_AROUND), ..Self::of(ef) }
     }
 
     pub(crate) const fn ef(&self) -> usize {

@@ -332,8 +332,6 @@ impl Entries for Sealed {
     }
 }
 
-/// The first of `len` places, in ascending order, whose number is not below `wanted`. Numbers that lie evenly, as ids
-/// often do, are found at the first guess.
 /// Calls `f` with the rows of ids, each of which is somewhere in `all`; in the order of these, `row_at` says which row is
 /// at a place.
 fn each_row(all: &[u64], ids: impl IntoIterator<Item = u64>, row_at: impl Fn(usize) -> u32, mut f: impl FnMut(u32)) {
@@ -353,6 +351,8 @@ fn each_row(all: &[u64], ids: impl IntoIterator<Item = u64>, row_at: impl Fn(usi
     }
 }
 
+/// The first of `len` places, in ascending order, whose number is not below `wanted`. Numbers that lie evenly, as ids
+/// often do, are found at the first guess.
 fn first_at_least(wanted: u64, len: usize, at: impl Fn(usize) -> Option<u64>) -> usize {
     let (mut low, mut high) = (0, len);
     let mut guesses = 0;

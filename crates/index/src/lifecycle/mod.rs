@@ -1,0 +1,224 @@
+//! The states of an index, and all indexes of a database.
+//!
+//! ```text
+//!             backfill begins          is complete
+//!   empty ------------------> backfilling ------> ready --------+
+//!                                  ^                |            | a change could not be taken in,
+//!                                  |                v            | or its files are damaged
+//!                                  +-------------- failed <------+
+//!   any of them -- DROP --> dropping
+//! ```
+//!
+//! Only what is ready is asked, and only by readers at or after `since`; everybody else compares all rows. A failed index
+//! is built anew from the rows.
+
+mod registry;
+
+pub use registry::Indexes;
+
+use nodedb_base::{Incarnation, Lsn, Result, RowId};
+use parking_lot::Mutex;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A change of the column that an index covers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Change<'v> {
+    /// The row.
+    pub row: RowId,
+    /// The commit that set the column, or that removed the row.
+    pub version: Lsn,
+    /// The column's bytes in the row codec; `None` if it is NULL now, or the row is gone.
+    pub value: Option<&'v [u8]>,
+}
+
+/// A kind of index, as its lifecycle sees it.
+pub trait Kind: fmt::Debug + Send + Sync {
+    /// Takes changes in. Doing it twice changes nothing.
+    ///
+    /// # Errors
+    /// The index does not hold what it should any more, and must be built anew.
+    fn apply(&self, changes: &[Change<'_>]) -> Result<()>;
+
+    /// Makes everything up to a commit durable.
+    ///
+    /// # Errors
+    /// `Io`; what the last one made durable stays.
+    fn checkpoint(&self, upper: Lsn) -> Result<()>;
+
+    /// Nobody reads the time before this any more.
+    fn raise_since(&self, since: Lsn);
+
+    /// Does a piece of background work; `false` if there is none.
+    ///
+    /// # Errors
+    /// As [`Kind::apply`].
+    fn work(&self) -> Result<bool>;
+
+    /// How many rows it holds, and how many bytes they take in memory and on disk.
+    fn size(&self) -> Size;
+
+    /// As what can be asked for nearest neighbours.
+    fn as_nearest(&self) -> Option<&dyn crate::Nearest>;
+}
+
+/// How large an index is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Entries, superseded ones included.
+    pub entries: usize,
+    /// Of these, those that no graph holds yet and that are compared one by one.
+    pub tail: usize,
+    /// Bytes of memory.
+    pub memory: usize,
+    /// Bytes of files.
+    pub files: usize,
+}
+
+/// What an index is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// Nothing has begun.
+    #[default]
+    Empty,
+    /// The rows of the table are being read.
+    Backfilling,
+    /// It can be asked.
+    Ready,
+    /// It does not hold what it should, and is built anew.
+    Failed,
+    /// It goes.
+    Dropping,
+}
+
+impl State {
+    /// Its name in system views.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Backfilling => "backfilling",
+            Self::Ready => "ready",
+            Self::Failed => "failed",
+            Self::Dropping => "dropping",
+        }
+    }
+}
+
+/// What is known of an index.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// What it is doing.
+    pub state: State,
+    /// It answers as of this commit and later ones.
+    pub since: Lsn,
+    /// Why it has failed.
+    pub why: Option<String>,
+}
+
+/// An index of a table.
+#[derive(Debug)]
+pub struct Index {
+    /// Names it for ever.
+    pub id: Incarnation,
+    /// Its name in SQL.
+    pub name: String,
+    kind: Box<dyn Kind>,
+    status: Mutex<Status>,
+    /// What its files hold.
+    durable: AtomicU64,
+    /// Bytes that were taken in since they were written.
+    pending: AtomicU64,
+}
+
+impl Index {
+    /// One that holds nothing yet, or what its files hold up to `durable`.
+    #[must_use]
+    pub fn new(id: Incarnation, name: String, kind: Box<dyn Kind>, durable: Lsn) -> Self {
+        let (status, pending) = Default::default();
+        Self { id, name, kind, status, durable: AtomicU64::new(durable.0), pending }
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> &dyn Kind {
+        &*self.kind
+    }
+
+    /// What is known of it.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status.lock().clone()
+    }
+
+    /// The rows of the table are being read.
+    pub fn begin_backfill(&self) {
+        self.status.lock().state = State::Backfilling;
+    }
+
+    /// It holds everything since a commit.
+    pub fn become_ready(&self, since: Lsn) {
+        let mut status = self.status.lock();
+        if status.state != State::Dropping {
+            *status = Status { state: State::Ready, since, why: None };
+        }
+    }
+
+    /// It does not hold what it should.
+    pub fn fail(&self, why: &nodedb_base::Error) {
+        let mut status = self.status.lock();
+        if status.state != State::Dropping {
+            tracing::error!(index = %self.name, %why, "an index has failed and is built anew");
+            *status = Status { state: State::Failed, since: Lsn::MAX, why: Some(why.to_string()) };
+        }
+    }
+
+    /// It goes.
+    pub fn drop_it(&self) {
+        self.status.lock().state = State::Dropping;
+    }
+
+    /// Whether a reader as of a commit may ask it.
+    #[must_use]
+    pub fn serves(&self, at: Lsn) -> bool {
+        let status = self.status.lock();
+        status.state == State::Ready && status.since <= at
+    }
+
+    /// Takes changes in; a failure makes it [`State::Failed`], and is no failure of whoever commits.
+    pub fn apply(&self, changes: &[Change<'_>]) {
+        let bytes: usize = changes.iter().map(|change| 16 + change.value.map_or(0, <[u8]>::len)).sum();
+        self.pending.fetch_add(bytes as u64, Ordering::Relaxed);
+        if let Err(why) = self.kind.apply(changes) {
+            self.fail(&why);
+        }
+    }
+
+    /// Bytes that were taken in since the last checkpoint.
+    #[must_use]
+    pub fn pending(&self) -> u64 {
+        self.pending.load(Ordering::Relaxed)
+    }
+
+    /// Up to which commit its files hold everything.
+    #[must_use]
+    pub fn durable(&self) -> Lsn {
+        Lsn(self.durable.load(Ordering::Acquire))
+    }
+
+    /// Makes what it holds durable; it must hold everything up to `upper`.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn checkpoint(&self, upper: Lsn) -> Result<()> {
+        let taken = self.pending.load(Ordering::Relaxed);
+        self.kind.checkpoint(upper)?;
+        self.durable.fetch_max(upper.0, Ordering::AcqRel);
+        self.pending.fetch_sub(taken, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// An index that a statement may ask.
+pub type Shared = Arc<Index>;

@@ -1,0 +1,85 @@
+//! All indexes of a database, by id and by the rows that they follow.
+
+use super::{Change, Index};
+use nodedb_base::Incarnation;
+use parking_lot::RwLock;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// All indexes of a database.
+#[derive(Debug, Default)]
+pub struct Indexes {
+    all: RwLock<HashMap<Incarnation, Arc<Index>>>,
+    following: RwLock<HashMap<Incarnation, Vec<Followed>>>,
+}
+
+/// An index that is told of each change of a column.
+#[derive(Clone, Debug)]
+pub struct Followed {
+    /// The column's number.
+    pub column: u16,
+    /// Who wants to know.
+    pub index: Arc<Index>,
+}
+
+impl Indexes {
+    /// The index with that id.
+    #[must_use]
+    pub fn get(&self, id: Incarnation) -> Option<Arc<Index>> {
+        self.all.read().get(&id).cloned()
+    }
+
+    /// All of them, by their names.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Index>> {
+        let mut all: Vec<_> = self.all.read().values().cloned().collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// Adds one, or puts it in the place of another with its id.
+    pub fn put(&self, index: Arc<Index>) {
+        self.all.write().insert(index.id, index);
+    }
+
+    /// Tells an index of changes of a column of some rows from now on.
+    pub fn follow(&self, rows: Incarnation, column: u16, index: Arc<Index>) {
+        let mut following = self.following.write();
+        let of_rows = following.entry(rows).or_default();
+        of_rows.retain(|followed| followed.index.id != index.id);
+        of_rows.push(Followed { column, index });
+    }
+
+    /// Who follows some rows.
+    #[must_use]
+    pub fn following(&self, rows: Incarnation) -> Vec<Followed> {
+        self.following.read().get(&rows).cloned().unwrap_or_default()
+    }
+
+    /// Whether anybody follows some rows.
+    #[must_use]
+    pub fn is_followed(&self, rows: Incarnation) -> bool {
+        self.following.read().contains_key(&rows)
+    }
+
+    /// Forgets one; it is told nothing any more.
+    pub fn remove(&self, id: Incarnation) -> Option<Arc<Index>> {
+        let mut following = self.following.write();
+        for of_rows in following.values_mut() {
+            of_rows.retain(|followed| followed.index.id != id);
+        }
+        following.retain(|_, of_rows| !of_rows.is_empty());
+        let gone = self.all.write().remove(&id);
+        if let Some(index) = &gone {
+            index.drop_it();
+        }
+        gone
+    }
+
+    /// Hands changes of a column to whoever follows it.
+    pub fn apply(&self, rows: Incarnation, column: u16, changes: &[Change<'_>]) {
+        for followed in self.following(rows).iter().filter(|followed| followed.column == column) {
+            followed.index.apply(changes);
+        }
+    }
+}

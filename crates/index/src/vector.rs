@@ -1,0 +1,212 @@
+//! Nearest neighbours: a vector collection as an index of a column.
+
+use crate::lifecycle::{Change, Kind, Size};
+use nodedb_base::{Error, Lsn, Result, RowId};
+use nodedb_env::Env;
+use nodedb_vector::{
+    Effort, Element, Error as VectorError, Metric, Options, Quantisation, Search, Setting, Shape, Vector,
+    VectorCollection,
+};
+use std::path::Path;
+use std::sync::Arc;
+
+/// How a vector index is made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct VectorOptions {
+    /// What is near.
+    pub metric: Metric,
+    /// How many numbers a vector has.
+    pub dimension: usize,
+    /// Links of a node of the graph; twice as many at the lowest level.
+    pub m: usize,
+    /// Candidates of a node that is being linked.
+    pub ef_construction: usize,
+    /// How codes are made.
+    pub quantisation: Quantisation,
+    /// Vectors of a part that is full.
+    pub seal_threshold: usize,
+}
+
+impl VectorOptions {
+    fn options(&self) -> Options {
+        let mut options = Options {
+            shape: Shape { metric: self.metric, element: Element::F32, dimension: self.dimension },
+            quantisation: self.quantisation,
+            seal_threshold: self.seal_threshold,
+            build_threads: 1,
+            ..Options::default()
+        };
+        (options.graph.m, options.graph.m0) = (self.m, 2 * self.m);
+        options.graph.ef_construction = self.ef_construction.max(2 * self.m);
+        options
+    }
+}
+
+/// A row that may be near.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Neighbour {
+    /// The row.
+    pub row: RowId,
+    /// The commit that set its vector, by which the row itself can tell whether the entry is still right.
+    pub version: Lsn,
+    /// How far it is, in the index's metric.
+    pub distance: f32,
+}
+
+/// How hard to look.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Hardness {
+    /// So that this share of the true neighbours is found, on average.
+    Recall(f32),
+    /// With so many candidates.
+    Candidates(usize),
+}
+
+/// What can be asked for nearest neighbours.
+pub trait Nearest: Send + Sync {
+    /// What is near.
+    fn metric(&self) -> Metric;
+
+    /// The `k` nearest as of a commit, nearest first.
+    ///
+    /// # Errors
+    /// `Statement` (22000) for a vector of other dimensions, `Damaged` if a file is.
+    fn nearest(&self, vector: &[f32], k: usize, at: Lsn, hardness: Hardness) -> Result<Vec<Neighbour>>;
+}
+
+/// A vector collection as an index.
+#[derive(Debug)]
+pub struct VectorIndex {
+    collection: Arc<VectorCollection>,
+}
+
+impl VectorIndex {
+    /// An empty one in a directory.
+    ///
+    /// # Errors
+    /// `Statement` (22023) if the options cannot be, `Io`.
+    pub fn create(env: Env, dir: &Path, options: &VectorOptions) -> Result<Self> {
+        let collection = VectorCollection::create(env, dir, options.options()).map_err(error)?;
+        Ok(Self { collection: Arc::new(collection) })
+    }
+
+    /// As its last checkpoint left it, and up to which commit that is.
+    ///
+    /// # Errors
+    /// `Damaged` if it is not there, is not whole, or was made with other options.
+    pub fn open(env: Env, dir: &Path, options: &VectorOptions) -> Result<(Self, Lsn)> {
+        let opened = VectorCollection::open(env, dir, |_| {}).map_err(error)?;
+        if let Some(bad) = opened.quarantined.first() {
+            return Err(Error::damaged(format!("file {} of an index: {}", bad.file.display(), bad.why)));
+        }
+        let is_whole = opened.missing.as_ref().is_some_and(Vec::is_empty);
+        let (found, wanted) = (opened.collection.options(), options.options());
+        if !is_whole || (found.shape, found.quantisation) != (wanted.shape, wanted.quantisation) {
+            return Err(Error::damaged(format!("the index in {} is not what it should be", dir.display())));
+        }
+        Ok((Self { collection: Arc::new(opened.collection) }, Lsn(opened.upper)))
+    }
+
+    fn put(&self, row: RowId, version: Lsn, vector: &[f32]) -> Result<()> {
+        loop {
+            match self.collection.insert(row.0, version.0, Vector::F32(vector)) {
+                // Whoever writes faster than parts are built helps to build them.
+                Err(VectorError::Busy(_)) => {
+                    if !self.work()? {
+                        std::thread::yield_now();
+                    }
+                }
+                other => return other.map(drop).map_err(error),
+            }
+        }
+    }
+
+    /// Whether the index holds vectors like this one: one of zeros has no direction.
+    fn holds(&self, vector: &[f32]) -> bool {
+        let metric = self.collection.options().shape.metric;
+        let first = vector.first().copied().unwrap_or_default();
+        match metric {
+            Metric::Cosine => vector.iter().any(|x| *x != 0.0),
+            Metric::Pearson => vector.iter().any(|x| *x != first),
+            _ => true,
+        }
+    }
+}
+
+/// The numbers of a vector in the row codec.
+fn numbers(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).filter_map(|b| b.try_into().ok()).map(f32::from_le_bytes).collect()
+}
+
+impl Kind for VectorIndex {
+    fn apply(&self, changes: &[Change<'_>]) -> Result<()> {
+        for change in changes {
+            match change.value.map(numbers).filter(|vector| self.holds(vector)) {
+                Some(vector) => self.put(change.row, change.version, &vector)?,
+                None => _ = self.collection.delete(change.row.0, change.version.0).map_err(error)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&self, upper: Lsn) -> Result<()> {
+        self.collection.checkpoint(upper.0).map_err(error)
+    }
+
+    fn raise_since(&self, since: Lsn) {
+        self.collection.raise_since(since.0);
+    }
+
+    fn work(&self) -> Result<bool> {
+        match self.collection.next_job() {
+            Some(job) => self.collection.run(job).map(|()| true).map_err(error),
+            None => Ok(false),
+        }
+    }
+
+    fn size(&self) -> Size {
+        let stats = self.collection.stats();
+        let tail = stats.growing + stats.frozen.1;
+        Size {
+            entries: tail + stats.sealed.iter().sum::<usize>(),
+            tail,
+            memory: stats.sealed_bytes + stats.growing_bytes,
+            files: stats.file_bytes,
+        }
+    }
+
+    fn as_nearest(&self) -> Option<&dyn Nearest> {
+        Some(self)
+    }
+}
+
+impl Nearest for VectorIndex {
+    fn metric(&self) -> Metric {
+        self.collection.options().shape.metric
+    }
+
+    fn nearest(&self, vector: &[f32], k: usize, at: Lsn, hardness: Hardness) -> Result<Vec<Neighbour>> {
+        let effort = match hardness {
+            Hardness::Recall(recall) => Effort::Recall(recall),
+            Hardness::Candidates(ef) => Effort::Setting(Setting { ef, rerank: ef }),
+        };
+        let search = Search { at: Some(at.0), effort, ..Search::nearest(k) };
+        let found = self.collection.search(Vector::F32(vector), &search).map_err(error)?;
+        let neighbour = |hit: &nodedb_vector::Hit| Neighbour {
+            row: RowId(hit.id),
+            version: Lsn(hit.version),
+            distance: hit.distance,
+        };
+        Ok(found.hits.iter().map(neighbour).collect())
+    }
+}
+
+fn error(error: VectorError) -> Error {
+    match error {
+        VectorError::Invalid(what) => Error::statement("22000", what),
+        VectorError::Busy(what) => Error::limit("53000", what),
+        VectorError::Io(doing, e) => Error::io(doing, &e),
+        VectorError::Damaged(what) => Error::damaged(what),
+        VectorError::Poisoned(what) => Error::internal(what),
+    }
+}

@@ -1,0 +1,364 @@
+//! Nearest neighbours: a scan under `ORDER BY distance LIMIT k` reads the rows that an index proposes.
+//!
+//! The sort stays on top and the distances are computed from the rows, so that the index decides only which rows are
+//! read. A filter is asked here, too, so that k rows come whenever k rows pass: more and more candidates are asked for, and
+//! in the end all rows.
+
+use super::access::Access;
+use super::exec::ScanExec;
+use super::rows::{BatchReader, Source};
+use crate::error::to_datafusion;
+use crate::types::{TextStyle, cast, value_at};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::Result as DfResult;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::expressions::{Column, Literal};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, ScalarFunctionExpr};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, replace_children_if_necessary};
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
+use nodedb_base::{Error, Result, RowId, Type, Value};
+use nodedb_index::vector::Hardness;
+use nodedb_index::{Index, Indexes};
+use nodedb_store::catalog::{DerivedIndex, Method, Table, VectorClass};
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+/// Beyond so many candidates, and so many times the wanted rows, all rows are compared.
+const MOST_CANDIDATES: usize = 10_000;
+/// How many times as many candidates are asked for when too few rows pass.
+const MORE: usize = 4;
+
+/// The derived indexes that a statement may ask, and how hard.
+#[derive(Clone, Debug)]
+pub struct Asking {
+    /// All of the database.
+    pub indexes: Arc<Indexes>,
+    /// How hard to look for neighbours.
+    pub hardness: Hardness,
+}
+
+/// What is asked of an index.
+#[derive(Clone, Debug)]
+struct Question {
+    index: Arc<Index>,
+    vector: Vec<f32>,
+    k: usize,
+    hardness: Hardness,
+}
+
+/// The rows nearest to a vector that pass a filter, in no particular order; at least as many as are wanted, if there
+/// are.
+#[derive(Debug)]
+pub struct NearestExec {
+    source: Source,
+    schema: SchemaRef,
+    question: Question,
+    filter: Option<Arc<dyn PhysicalExpr>>,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl DisplayAs for NearestExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Question { index, k, hardness, .. } = &self.question;
+        write!(f, "Nearest: {}, index {} (approximate, ", self.source.table.name, index.name)?;
+        match hardness {
+            Hardness::Recall(recall) => write!(f, "recall {recall}")?,
+            Hardness::Candidates(ef) => write!(f, "ef {ef}")?,
+        }
+        write!(f, "), first {k}")?;
+        if let Some(filter) = &self.filter {
+            write!(f, ", where {filter}")?;
+        }
+        let names: Vec<_> = self.schema.fields().iter().map(|field| field.name().trim_start_matches('\0')).collect();
+        write!(f, ", columns [{}]", names.join(", "))
+    }
+}
+
+impl ExecutionPlan for NearestExec {
+    fn name(&self) -> &'static str {
+        "NearestExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
+    ) -> DfResult<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
+        let search = Search {
+            source: self.source.clone(),
+            schema: self.schema.clone(),
+            question: self.question.clone(),
+            filter: self.filter.clone(),
+        };
+        let metrics = BaselineMetrics::new(&self.metrics, partition);
+        let batches = futures::stream::iter(Batches::Waiting(Box::new(search)).map(move |batch| {
+            let _timer = metrics.elapsed_compute().timer();
+            if let Ok(batch) = &batch {
+                metrics.record_output(batch.num_rows());
+            }
+            batch.map_err(to_datafusion)
+        }));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), batches)))
+    }
+}
+
+/// The rows of a search, which begins when the first is asked for.
+enum Batches {
+    Waiting(Box<Search>),
+    Found(std::vec::IntoIter<RecordBatch>),
+    All(Box<BatchReader>),
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Self::Waiting(search) = self {
+            match search.run() {
+                Ok(begun) => *self = begun,
+                Err(e) => {
+                    *self = Self::Found(Vec::new().into_iter());
+                    return Some(Err(e));
+                }
+            }
+        }
+        match self {
+            Self::Waiting(_) => None,
+            Self::Found(batches) => batches.next().map(Ok),
+            Self::All(reader) => reader.next(),
+        }
+    }
+}
+
+struct Search {
+    source: Source,
+    schema: SchemaRef,
+    question: Question,
+    filter: Option<Arc<dyn PhysicalExpr>>,
+}
+
+impl Search {
+    fn run(&self) -> Result<Batches> {
+        let Source { view, table, .. } = &self.source;
+        let Question { index, vector, k, hardness } = &self.question;
+        // What the transaction itself has written, no index knows.
+        let is_known = index.serves(view.lsn()) && !view.has_written(table.incarnation);
+        let Some(nearest) = index.kind().as_nearest().filter(|_| is_known) else { return self.all() };
+        let (mut batches, mut passed, mut seen) = (Vec::new(), 0, HashSet::new());
+        let mut candidates = *k;
+        loop {
+            let found = nearest.nearest(vector, candidates, view.lsn(), *hardness)?;
+            let fresh = found.iter().map(|neighbour| neighbour.row).filter(|row| seen.insert(*row)).collect();
+            for batch in self.read(fresh)? {
+                let batch = self.passing(batch?)?;
+                passed += batch.num_rows();
+                batches.push(batch);
+            }
+            if passed >= *k {
+                return Ok(Batches::Found(batches.into_iter()));
+            }
+            let is_endless = candidates > MOST_CANDIDATES && candidates > MORE * MORE * k;
+            if found.len() < candidates || is_endless {
+                return self.all();
+            }
+            candidates *= MORE;
+        }
+    }
+
+    /// All rows: what an exact search compares.
+    fn all(&self) -> Result<Batches> {
+        let reader = BatchReader::new(self.source.clone(), self.schema.clone(), Access::ALL, false, None)?;
+        Ok(Batches::All(Box::new(reader)))
+    }
+
+    fn read(&self, rows: Vec<RowId>) -> Result<BatchReader> {
+        BatchReader::new(self.source.clone(), self.schema.clone(), Access::Points(rows), false, None)
+    }
+
+    fn passing(&self, batch: RecordBatch) -> Result<RecordBatch> {
+        let Some(filter) = &self.filter else { return Ok(batch) };
+        let passes = filter.evaluate(&batch).and_then(|passes| passes.into_array(batch.num_rows()));
+        let passes = passes.map_err(crate::error::from_datafusion)?;
+        let passes = passes.as_boolean_opt().ok_or_else(|| Error::internal("a filter that says neither yes nor no"))?;
+        filter_record_batch(&batch, passes).map_err(|e| Error::internal(format!("could not filter rows: {e}")))
+    }
+}
+
+/// Puts the proposals of an index in the place of the scan under a sort by distance with a limit.
+#[derive(Debug)]
+pub struct NearestByIndex;
+
+impl PhysicalOptimizerRule for NearestByIndex {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> DfResult<Arc<dyn ExecutionPlan>> {
+        plan.transform_down(|plan| {
+            let Some(sort) = plan.downcast_ref::<SortExec>() else { return Ok(Transformed::no(plan)) };
+            let (Some(k), [by]) = (sort.fetch(), &sort.expr()[..]) else { return Ok(Transformed::no(plan)) };
+            if by.options.descending || k == 0 {
+                return Ok(Transformed::no(plan));
+            }
+            Ok(match through(sort.input(), by.expr.clone(), (k, None))? {
+                Some(input) => Transformed::yes(replace_children_if_necessary(plan, vec![input])?),
+                None => Transformed::no(plan),
+            })
+        })
+        .data()
+    }
+
+    fn name(&self) -> &'static str {
+        "nearest_by_index"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+type Replaced = Option<Arc<dyn ExecutionPlan>>;
+type Filter = Option<Arc<dyn PhysicalExpr>>;
+
+/// The same operators over an index in the place of the scan, if the order is one that an index knows.
+fn through(
+    plan: &Arc<dyn ExecutionPlan>,
+    order: Arc<dyn PhysicalExpr>,
+    (k, filter): (usize, Filter),
+) -> DfResult<Replaced> {
+    if let Some(scan) = plan.downcast_ref::<ScanExec>() {
+        return Ok(nearest(scan, &order, k, filter));
+    }
+    let (input, order, filter) = if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
+        if filter.is_some() {
+            return Ok(None);
+        }
+        let places: Vec<_> = projection.expr().iter().map(|column| column.expr.clone()).collect();
+        (projection.input(), behind(order, &places)?, None)
+    } else if let Some(operator) = plan.downcast_ref::<FilterExec>() {
+        if filter.is_some() || operator.fetch().is_some() {
+            return Ok(None);
+        }
+        let order = match operator.projection() {
+            Some(projection) => {
+                let schema = operator.input().schema();
+                let column = |at: &usize| Arc::new(Column::new(schema.field(*at).name(), *at)) as Arc<dyn PhysicalExpr>;
+                behind(order, &projection.iter().map(column).collect::<Vec<_>>())?
+            }
+            None => order,
+        };
+        (operator.input(), order, Some(operator.predicate().clone()))
+    } else if let Some(spread) = plan.downcast_ref::<RepartitionExec>() {
+        if !matches!(spread.partitioning(), Partitioning::RoundRobinBatch(_)) {
+            return Ok(None);
+        }
+        (spread.input(), order, filter)
+    } else if let Some(cooperative) = plan.downcast_ref::<CooperativeExec>() {
+        (cooperative.input(), order, filter)
+    } else {
+        return Ok(None);
+    };
+    match through(input, order, (k, filter))? {
+        Some(input) => replace_children_if_necessary(plan.clone(), vec![input]).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// An expression over the output of an operator as one over its input.
+fn behind(expr: Arc<dyn PhysicalExpr>, places: &[Arc<dyn PhysicalExpr>]) -> DfResult<Arc<dyn PhysicalExpr>> {
+    let replaced = expr.transform_down(|expr| {
+        let place = expr.downcast_ref::<Column>().and_then(|column| places.get(column.index()));
+        Ok(match place {
+            // What stands in its place is over the input already.
+            Some(place) => Transformed::new(place.clone(), true, TreeNodeRecursion::Jump),
+            None => Transformed::no(expr),
+        })
+    });
+    replaced.data()
+}
+
+fn nearest(scan: &ScanExec, order: &Arc<dyn PhysicalExpr>, k: usize, filter: Filter) -> Replaced {
+    let source = scan.source();
+    let asking = source.asking.as_ref()?;
+    if scan.access() != Some(&Access::ALL) || scan.fetch().is_some() {
+        return None;
+    }
+    let (class, column, vector) = distance(order)?;
+    let column = scan.table_column(column)?;
+    let (definition, dimension) = index_of(&source.table, column, class)?;
+    let index = asking.indexes.get(definition.id)?;
+    if vector.len() != dimension as usize || !index.serves(source.view.lsn()) {
+        return None;
+    }
+    let schema = scan.schema();
+    let properties = Arc::new(PlanProperties::new(
+        EquivalenceProperties::new(schema.clone()),
+        Partitioning::UnknownPartitioning(1),
+        EmissionType::Incremental,
+        Boundedness::Bounded,
+    ));
+    let question = Question { index, vector, k, hardness: asking.hardness };
+    let (source, metrics) = (source.clone(), ExecutionPlanMetricsSet::new());
+    Some(Arc::new(NearestExec { source, schema, question, filter, properties, metrics }))
+}
+
+fn index_of(table: &Table, column: usize, class: VectorClass) -> Option<(&DerivedIndex, u32)> {
+    let Type::Vector(dimension) = table.columns.get(column)?.ty else { return None };
+    let fits = |index: &&DerivedIndex| {
+        let Method::Hnsw(hnsw) = &index.method;
+        usize::from(index.column) == column && hnsw.class == class
+    };
+    Some((table.derived.iter().find(fits)?, dimension))
+}
+
+/// The parts of a distance between a column and a constant.
+fn distance(order: &Arc<dyn PhysicalExpr>) -> Option<(VectorClass, usize, Vec<f32>)> {
+    let call = order.downcast_ref::<ScalarFunctionExpr>()?;
+    let class = match call.name() {
+        "cosine_distance" => VectorClass::Cosine,
+        "l2_distance" | "l2_squared_distance" => VectorClass::L2,
+        "vector_negative_inner_product" => VectorClass::InnerProduct,
+        _ => return None,
+    };
+    let [a, b] = call.args() else { return None };
+    let (column, constant) = match (a.downcast_ref::<Column>(), b.downcast_ref::<Column>()) {
+        (Some(column), None) => (column, b),
+        (None, Some(column)) => (column, a),
+        _ => return None,
+    };
+    let array = constant.downcast_ref::<Literal>()?.value().to_array().ok()?;
+    let value = value_at(&array, 0, None).and_then(|value| cast(value, &Type::Vector(0), &TextStyle::default()));
+    match value {
+        Ok(Value::Vector(vector)) => Some((class, column.index(), vector)),
+        _ => None,
+    }
+}
