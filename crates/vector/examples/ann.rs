@@ -12,7 +12,7 @@
 
 use nodedb_env::Env;
 use nodedb_vector::{Effort, Element, Filter, Metric, Options, Quantisation, Search, Shape, Vector, VectorCollection};
-use roaring::RoaringTreemap;
+use roaring::{RoaringBitmap, RoaringTreemap};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io::{BufRead, Read, Write};
@@ -56,6 +56,15 @@ impl Column {
         let mut rows: Vec<u64> = (0..values.len() as u64).collect();
         rows.sort_by_key(|row| values.get(*row as usize).copied());
         Self { values, rows }
+    }
+
+    /// The rows of a range as a list, made of eight rows at a time: the kit counts what it takes.
+    fn list(&self, lo: i32, hi: i32) -> RoaringTreemap {
+        let byte = |values: &[i32]| {
+            values.iter().rev().fold(0_u8, |byte, value| byte << 1 | u8::from((lo..hi).contains(value)))
+        };
+        let bytes: Vec<u8> = self.values.chunks(8).map(byte).collect();
+        RoaringTreemap::from_bitmaps([(0, RoaringBitmap::from_lsb0_bytes(0, &bytes))])
     }
 
     fn value(&self, row: u64) -> i32 {
@@ -285,7 +294,7 @@ impl Engine {
             return Ok(Filters::Ranges(name, ranges));
         }
         let column = self.columns.get(&name).ok_or("no such column")?;
-        let list = |(lo, hi): &(i32, i32)| column.range(*lo, *hi).iter().copied().collect();
+        let list = |(lo, hi): &(i32, i32)| column.list(*lo, *hi);
         Ok(Filters::Lists(ranges.iter().map(list).collect()))
     }
 
