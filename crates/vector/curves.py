@@ -10,7 +10,7 @@ import math
 import statistics
 import sys
 
-COLOURS = ['#0b6e4f', '#8d99ae', '#d1495b', '#edae49', '#30638e', '#6a4c93', '#996633']
+COLOURS = ['#0b6e4f', '#8d99ae', '#d1495b', '#edae49', '#30638e', '#6a4c93', '#996633', '#e07a5f', '#3d405b', '#81b29a', '#b5838d']
 WIDTH, HEIGHT, MARGIN = 420, 300, 46
 RECALLS = (0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
 
