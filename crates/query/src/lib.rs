@@ -30,6 +30,7 @@ mod session;
 mod settings;
 mod statement;
 pub mod types;
+mod views;
 
 pub use copy::CopyIn;
 pub use engine::{Engine, EngineOptions};

@@ -275,7 +275,10 @@ impl ContextProvider for Planner<'_> {
                 let asking = Asking { indexes: self.engine.indexes().clone(), hardness: self.hardness };
                 Ok(provider_as_source(Arc::new(scan.map_err(to_datafusion)?.asking(asking))))
             }
-            None => Err(to_datafusion(no_relation(&name.to_string()))),
+            None => match crate::views::named(name.table(), self.engine, view).map_err(to_datafusion)? {
+                Some(table) if known => Ok(provider_as_source(table)),
+                _ => Err(to_datafusion(no_relation(&name.to_string()))),
+            },
         }
     }
 

@@ -174,6 +174,16 @@ pub struct ForeignKey {
     pub index: Incarnation,
 }
 
+impl Method {
+    /// Its name in SQL.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Hnsw(_) => "hnsw",
+        }
+    }
+}
+
 impl Table {
     /// The bytes of the definition.
     ///

@@ -142,8 +142,15 @@ impl Scratch {
     /// meets a step late, and memory has had time to bring it. Whether anything was under way.
     fn step<S: Space>(&mut self, space: &S, query: &S::Query) -> bool {
         let Self { pool, fresh, asked, distances, .. } = self;
-        fresh.iter().for_each(|next| space.prefetch(*next));
-        asked.iter().for_each(|next| pool.add(space.distance(query, *next), *next));
+        // One is asked for with each that is measured, so that neither has to wait for the other.
+        for at in 0..fresh.len().max(asked.len()) {
+            if let Some(next) = fresh.get(at) {
+                space.prefetch(*next);
+            }
+            if let Some(next) = asked.get(at) {
+                pool.add(space.distance(query, *next), *next);
+            }
+        }
         pool.merge();
         *distances += asked.len() as u64;
         let any = !fresh.is_empty() || !asked.is_empty();
