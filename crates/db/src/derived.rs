@@ -10,7 +10,7 @@ use follow::Follower;
 use nodedb_base::{Error, Incarnation, Lsn, Result, RowId};
 use nodedb_env::{Env, Join};
 use nodedb_index::vector::{VectorIndex, VectorOptions};
-use nodedb_index::{Index, Indexes};
+use nodedb_index::{Alarm, Change, Index, Indexes, State};
 use nodedb_store::catalog::{DerivedIndex, Hnsw, Method, Table, VectorClass};
 use nodedb_store::{LogHold, Store, TransactionOptions};
 use nodedb_vector::{Metric, Quantisation};
@@ -19,6 +19,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::watch;
 
@@ -43,7 +44,16 @@ pub(crate) enum Message {
 pub(crate) struct Derived {
     messages: Sender<Message>,
     thread: Mutex<Option<Box<dyn Join>>>,
-    fills: watch::Receiver<usize>,
+    signals: Arc<Signals>,
+}
+
+/// What the thread, the committer and the sessions tell each other.
+pub(crate) struct Signals {
+    /// Indexes that were made and are not filled.
+    filling: watch::Sender<usize>,
+    /// Whether more vectors come than graphs are built for.
+    crowded: watch::Sender<bool>,
+    stopping: AtomicBool,
 }
 
 impl std::fmt::Debug for Derived {
@@ -56,35 +66,52 @@ impl Derived {
     /// Opens all indexes of the catalogue, and follows the store from now on.
     ///
     /// # Errors
-    /// `Io` if there is no thread, or the directory cannot be read.
+    /// `Io` if there is no thread.
     pub fn start(env: &Env, store: &Arc<Store>, indexes: &Arc<Indexes>, options: &Options) -> Result<Self> {
         let (messages, inbox) = channel();
-        let (filling, fills) = watch::channel(0);
-        let filling = Arc::new(filling);
-        let follower = Arc::new(Follower::new(indexes.clone(), messages.clone(), filling.clone()));
+        let (filling, crowded) = (watch::channel(0).0, watch::channel(false).0);
+        let signals = Arc::new(Signals { filling, crowded, stopping: AtomicBool::new(false) });
+        let follower = Arc::new(Follower::new(
+            indexes.clone(),
+            messages.clone(),
+            signals.clone(),
+            options.vector_seal_threshold.saturating_mul(MOST_UNBUILT),
+        ));
         let worker = Worker {
             env: env.clone(),
             store: store.clone(),
             indexes: indexes.clone(),
             follower: follower.clone(),
+            signals: signals.clone(),
+            messages: messages.clone(),
             seal_threshold: options.vector_seal_threshold,
+            memory: options.memory / 4,
             holds: HashMap::new(),
+            attempts: HashMap::new(),
         };
-        let worker = worker.open()?;
+        let worker = worker.open();
         store.committer().observe(follower);
-        let work = Box::new(move || worker.run(&inbox, &filling));
+        let work = Box::new(move || worker.run(&inbox));
         let thread = env.spawn.spawn("nodedb-index", work).map_err(|e| Error::io("start a thread", &e))?;
-        Ok(Self { messages, thread: Mutex::new(Some(thread)), fills })
+        Ok(Self { messages, thread: Mutex::new(Some(thread)), signals })
     }
 
     /// Waits until no index is being filled.
     pub async fn filled(&self) {
-        let _ = self.fills.clone().wait_for(|filling| *filling == 0).await;
+        let _ = self.signals.filling.subscribe().wait_for(|filling| *filling == 0).await;
+    }
+
+    /// Waits while too many vectors wait to be built: before a commit, which itself waits for nobody.
+    pub async fn room(&self) {
+        if *self.signals.crowded.borrow() {
+            let _ = self.signals.crowded.subscribe().wait_for(|crowded| !*crowded).await;
+        }
     }
 
     /// Makes all indexes durable, and ends the thread.
     pub fn stop(&self) {
         if let Some(thread) = self.thread.lock().take() {
+            self.signals.stopping.store(true, Ordering::Release);
             let _ = self.messages.send(Message::Stop);
             let _ = thread.join();
         }
@@ -97,28 +124,42 @@ impl Drop for Derived {
     }
 }
 
+/// Full parts that wait to be built before writers are held back.
+const MOST_UNBUILT: usize = 4;
 /// Bytes that an index takes in before it is made durable.
 const CHECKPOINT_BYTES: u64 = 16 << 20;
+/// Bytes of commits, whatever they change, before all indexes are made durable, so that the log can be cut.
+const LOG_BYTES: u64 = 64 << 20;
 /// Rows that are handed over at a time.
 const SOME_ROWS: usize = 256;
 /// So few commits are caught up with while others wait.
 const FEW_COMMITS: u64 = 64;
+/// How often an index that fails is filled anew before that is left to the next opening.
+const MOST_ATTEMPTS: u32 = 3;
 
 struct Worker {
     env: Env,
     store: Arc<Store>,
     indexes: Arc<Indexes>,
     follower: Arc<Follower>,
+    signals: Arc<Signals>,
+    messages: Sender<Message>,
     seal_threshold: usize,
+    /// For all indexes together.
+    memory: u64,
     /// The log that each index still needs.
     holds: HashMap<Incarnation, LogHold>,
+    /// How often each was filled in vain.
+    attempts: HashMap<Incarnation, u32>,
 }
 
 impl Worker {
     /// Brings the indexes that there are up to date; those that cannot be are filled anew.
-    fn open(mut self) -> Result<Self> {
+    fn open(mut self) -> Self {
         let catalog = self.store.committer().catalog();
-        self.remove_strangers(&catalog)?;
+        // Nothing is cut until each index holds what it needs.
+        let all = self.store.hold_log(Lsn(1));
+        self.remove_strangers(&catalog);
         for table in catalog.tables() {
             self.follower.know(table);
             for definition in &table.derived {
@@ -128,26 +169,23 @@ impl Worker {
                 }
             }
         }
-        Ok(self)
+        drop(all);
+        self
     }
 
-    fn remove_strangers(&self, catalog: &nodedb_store::catalog::Catalog) -> Result<()> {
+    fn remove_strangers(&self, catalog: &nodedb_store::catalog::Catalog) {
         let (files, dir) = (&*self.env.files, self.store.index_dir());
-        let io = |e: std::io::Error| Error::io(format_args!("look into {}", dir.display()), &e);
-        if !files.exists(&dir).map_err(io)? {
-            return Ok(());
-        }
-        let known: Vec<PathBuf> = catalog
-            .tables()
-            .flat_map(|table| table.derived.iter().map(|index| self.dir(table.incarnation, index.id)))
-            .collect();
-        for name in files.list(&dir).map_err(io)? {
-            let path = dir.join(name);
-            if !known.contains(&path) {
-                files.remove_dir_all(&path).map_err(io)?;
+        let of_table = |table: &Arc<Table>| -> Vec<PathBuf> {
+            table.derived.iter().map(|index| self.dir(table.incarnation, index.id)).collect()
+        };
+        let known: Vec<PathBuf> = catalog.tables().flat_map(of_table).collect();
+        for path in files.list(&dir).unwrap_or_default().into_iter().map(|name| dir.join(name)) {
+            if !known.contains(&path)
+                && let Err(why) = files.remove_dir_all(&path)
+            {
+                tracing::warn!(path = %path.display(), %why, "what belongs to no index could not be removed");
             }
         }
-        Ok(())
     }
 
     /// Named by the life of the rows, too: rows that come as a whole need an index from nothing.
@@ -155,16 +193,34 @@ impl Worker {
         self.store.index_dir().join(format!("{}-{}", index.0, rows.0))
     }
 
+    fn alarm(&self) -> Alarm {
+        let messages = self.messages.clone();
+        Alarm(Arc::new(move || drop(messages.send(Message::Work))))
+    }
+
     fn reopen(&mut self, table: &Arc<Table>, definition: &DerivedIndex) -> Result<()> {
         let options = options(table, definition, self.seal_threshold)?;
-        let (kind, upper) = VectorIndex::open(self.env.clone(), &self.dir(table.incarnation, definition.id), &options)?;
+        let dir = self.dir(table.incarnation, definition.id);
+        let (kind, upper) = VectorIndex::open(self.env.clone(), &dir, &options)?;
+        if upper > self.store.last() {
+            return Err(Error::damaged(format!("an index that knows commit {upper}, which is not there")));
+        }
         self.holds.insert(definition.id, self.store.hold_log(upper.next()));
-        let index = Arc::new(Index::new(definition.id, definition.name.clone(), Box::new(kind), upper));
+        let named = (definition.id, definition.name.clone());
+        let index = Arc::new(Index::new(named, Box::new(kind), upper, self.alarm()));
         self.catch_up((table, definition), &index, upper)?;
         self.indexes.follow(table.incarnation, definition.column, index.clone());
         index.become_ready(upper);
         self.indexes.put(index);
         Ok(())
+    }
+
+    /// Fails if nobody wants the work any more.
+    fn check_wanted(&self, index: &Index) -> Result<()> {
+        if self.signals.stopping.load(Ordering::Acquire) || index.is_dropping() {
+            return Err(Error::closed("57P03", "the database is closed, or the index is dropped"));
+        }
+        index.status().why.map_or(Ok(()), |why| Err(Error::internal(why)))
     }
 
     /// Takes in what the log has behind a commit; the last commit that it had.
@@ -177,33 +233,33 @@ impl Worker {
             let record = record?;
             let batch = nodedb_base::Batch::decode(&record.payload)?;
             follow::each_change(&batch, record.lsn, table, definition.column, &mut |change| index.apply(&[change]))?;
+            self.check_wanted(index)?;
             last = record.lsn;
         }
-        match index.status().why {
-            Some(why) => Err(Error::internal(why)),
-            None => Ok(last),
-        }
+        Ok(last)
     }
 
-    fn run(mut self, inbox: &Receiver<Message>, filling: &watch::Sender<usize>) {
+    fn run(mut self, inbox: &Receiver<Message>) {
         while let Ok(message) = inbox.recv() {
-            let is_fill = matches!(message, Message::Build { .. });
-            let done = catch_unwind(AssertUnwindSafe(|| self.handle(message)));
-            if is_fill {
-                filling.send_modify(|filling| *filling -= 1);
-            }
-            match done {
+            match catch_unwind(AssertUnwindSafe(|| self.handle(message))) {
                 Ok(true) => {}
-                Ok(false) => return,
+                Ok(false) => break,
                 Err(_) => tracing::error!("work on an index has panicked"),
             }
         }
+        // Their files are free from now on, whoever still has a session.
+        self.indexes.clear();
+        self.signals.filling.send_replace(0);
+        self.signals.crowded.send_replace(false);
     }
 
     /// Does what a message asks for; `false` to end.
     fn handle(&mut self, message: Message) -> bool {
         match message {
-            Message::Build { table, index } => self.fill(table, index),
+            Message::Build { table, index } => {
+                self.fill(table, index);
+                self.signals.filling.send_modify(|filling| *filling = filling.saturating_sub(1));
+            }
             Message::Work => self.follower.hear_again(),
             Message::Forget { rows, index } => {
                 self.holds.remove(&index);
@@ -213,7 +269,7 @@ impl Worker {
                 }
             }
             Message::Stop => {
-                self.indexes.all().iter().for_each(|index| self.make_durable(index, 0));
+                self.indexes.all().iter().for_each(|index| self.make_durable(index));
                 return false;
             }
         }
@@ -223,38 +279,62 @@ impl Worker {
 
     fn work(&mut self) {
         let low_water = self.store.low_water();
-        for index in self.indexes.all() {
+        let all = self.indexes.all();
+        let share = self.memory / all.len().max(1) as u64;
+        let behind = self.follower.logged() > LOG_BYTES;
+        for index in &all {
             index.kind().raise_since(low_water);
-            loop {
-                match index.kind().work() {
-                    Ok(true) => {}
-                    Ok(false) => break,
-                    Err(why) => {
-                        index.fail(&why);
-                        break;
-                    }
-                }
+            index.kind().set_budget(share);
+            self.do_jobs(index);
+            if index.pending() > CHECKPOINT_BYTES || behind {
+                self.make_durable(index);
             }
-            self.make_durable(&index, CHECKPOINT_BYTES);
-            if index.status().state == nodedb_index::State::Failed {
-                self.follower.ask_to_fill_again(index.id);
+            if index.status().state == State::Failed {
+                self.mend(index);
+            }
+        }
+        if behind {
+            self.follower.forget_logged();
+        }
+        self.follower.look_for_room();
+    }
+
+    fn do_jobs(&self, index: &Index) {
+        while self.check_wanted(index).is_ok() {
+            match index.kind().work() {
+                Ok(true) => self.follower.look_for_room(),
+                Ok(false) => break,
+                Err(why) => index.fail(&why),
             }
         }
     }
 
-    /// Writes an index down if it has taken in more than so much.
-    fn make_durable(&mut self, index: &Index, more_than: u64) {
-        if index.status().state != nodedb_index::State::Ready || index.pending() <= more_than {
-            return;
+    /// Fills an index that has failed anew, unless that has failed too often.
+    fn mend(&mut self, index: &Index) {
+        let catalog = self.store.committer().catalog();
+        let table = catalog.tables().find(|table| table.derived.iter().any(|other| other.id == index.id));
+        let attempts = self.attempts.entry(index.id).or_default();
+        *attempts += 1;
+        if let (Some(table), true) = (table, *attempts <= MOST_ATTEMPTS) {
+            self.fill(table.id, index.id);
         }
+    }
+
+    /// Writes an index down.
+    fn make_durable(&mut self, index: &Index) {
         // Whatever can be seen has been taken in.
         let upper = self.store.last();
-        let written = index.checkpoint(upper).and_then(|()| match self.holds.get(&index.id) {
-            Some(hold) => hold.advance(upper.next()),
-            None => Ok(()),
-        });
-        if let Err(why) = written {
+        if index.status().state != State::Ready || (index.durable() >= upper && index.pending() == 0) {
+            return;
+        }
+        if let Err(why) = index.checkpoint(upper) {
             tracing::warn!(index = %index.name, %why, "an index could not be made durable; the log is kept for it");
+            return;
+        }
+        let kept = self.holds.get(&index.id).is_some_and(|hold| hold.advance(upper.next()).is_ok());
+        if !kept {
+            // The log was cut beyond it. From here on it is kept again.
+            self.holds.insert(index.id, self.store.hold_log(upper.next()));
         }
     }
 
@@ -264,8 +344,16 @@ impl Worker {
         let Some(definition) = table.derived.iter().find(|index| index.id == id).cloned() else { return };
         let span = tracing::info_span!("fill index", index = %definition.name);
         let _entered = span.enter();
-        if let Err(why) = self.fill_from_rows(&table, &definition) {
-            tracing::error!(index = %definition.name, %why, "an index could not be filled; its queries compare all rows");
+        let filled = catch_unwind(AssertUnwindSafe(|| self.fill_from_rows(&table, &definition)));
+        match filled.unwrap_or_else(|_| Err(Error::internal("filling an index has panicked"))) {
+            Ok(()) => _ = self.attempts.remove(&id),
+            Err(why) => {
+                self.holds.remove(&id);
+                match self.indexes.get(id) {
+                    Some(index) => index.fail(&why),
+                    None => tracing::error!(index = %definition.name, %why, "an index could not be made"),
+                }
+            }
         }
     }
 
@@ -278,14 +366,18 @@ impl Worker {
         }
         files.create_dir_all(&dir).map_err(io)?;
         let kind = VectorIndex::create(self.env.clone(), &dir, &options(table, definition, self.seal_threshold)?)?;
-        let index = Arc::new(Index::new(definition.id, definition.name.clone(), Box::new(kind), Lsn::ZERO));
+        let named = (definition.id, definition.name.clone());
+        let index = Arc::new(Index::new(named, Box::new(kind), Lsn::ZERO, self.alarm()));
         index.begin_backfill();
         self.indexes.put(index.clone());
         let hold = self.store.hold_log(self.store.last().next());
         let since = self.take_rows(table, definition, &index)?;
         let mut last = since;
-        while self.store.last().0 - last.0 > FEW_COMMITS {
+        while self.store.last().0.saturating_sub(last.0) > FEW_COMMITS {
             last = self.catch_up((table, definition), &index, last)?;
+        }
+        while index.kind().work()? {
+            self.check_wanted(&index)?;
         }
         // Between two groups of commits nothing can be missed.
         let quiet = self.store.committer().between_groups();
@@ -298,7 +390,7 @@ impl Worker {
         }
         drop(quiet);
         self.holds.insert(definition.id, hold);
-        self.make_durable(&index, 0);
+        self.make_durable(&index);
         Ok(())
     }
 
@@ -306,28 +398,22 @@ impl Worker {
     fn take_rows(&self, table: &Table, definition: &DerivedIndex, index: &Index) -> Result<Lsn> {
         let tx = self.store.begin(TransactionOptions { read_only: true, ..TransactionOptions::default() })?;
         let (view, types) = (tx.view(), table.types());
-        let mut some: Vec<(RowId, Lsn, Vec<u8>)> = Vec::new();
-        let hand_over = |some: &mut Vec<(RowId, Lsn, Vec<u8>)>| -> Result<()> {
-            let change = |(row, version, value): &(RowId, Lsn, Vec<u8>)| (*row, *version, value.clone());
-            for (row, version, value) in some.iter().map(change) {
-                index.apply(&[nodedb_index::Change { row, version, value: Some(&value) }]);
-            }
-            some.clear();
-            index.status().why.map_or(Ok(()), |why| Err(Error::internal(why)))
-        };
-        for row in view.rows(table.incarnation, RowId(0), RowId(u64::MAX), false)? {
+        for (at, row) in view.rows(table.incarnation, RowId(0), RowId(u64::MAX), false)?.enumerate() {
             let row = row?;
-            if let Some((value, version)) = follow::column_of(&types, &row, definition.column, |column| {
+            let value = follow::column_of(&types, &row, definition.column, |column| {
                 view.large(table.incarnation, row.id, column).map(|bytes| bytes.to_vec())
-            })? {
-                some.push((row.id, version, value));
+            })?;
+            if let Some((value, version)) = value {
+                index.apply(&[Change { row: row.id, version, value: Some(&value) }]);
             }
-            if some.len() == SOME_ROWS {
-                hand_over(&mut some)?;
-                while index.kind().work()? {}
+            if at % SOME_ROWS == 0 {
+                self.check_wanted(index)?;
+                while index.kind().work()? {
+                    self.check_wanted(index)?;
+                }
             }
         }
-        hand_over(&mut some)?;
+        self.check_wanted(index)?;
         Ok(view.lsn())
     }
 }

@@ -157,6 +157,9 @@ impl Core {
                 other => other,
             });
         }
+        if work.writes() {
+            self.db.derived.room().await;
+        }
         for attempt in 0.. {
             let now = self.now();
             let mut tx = self.db.store.begin(self.transaction_options(Modes::default())?)?;
@@ -297,6 +300,7 @@ impl Core {
             "ROLLBACK"
         } else {
             self.settings = block.kept;
+            self.db.derived.room().await;
             self.last_commit = Some(block.tx.commit_async().await?);
             "COMMIT"
         };

@@ -6,5 +6,5 @@
 pub mod lifecycle;
 pub mod vector;
 
-pub use lifecycle::{Change, Index, Indexes, Kind, State, Status};
+pub use lifecycle::{Alarm, Change, Index, Indexes, Kind, State, Status};
 pub use vector::{Nearest, VectorIndex, VectorOptions};

@@ -34,6 +34,8 @@ impl VectorOptions {
             quantisation: self.quantisation,
             seal_threshold: self.seal_threshold,
             build_threads: 1,
+            // A commit never waits for a build: it is in the log already. Who writes is held back before.
+            most_frozen: usize::MAX,
             ..Options::default()
         };
         (options.graph.m, options.graph.m0) = (self.m, 2 * self.m);
@@ -95,7 +97,11 @@ impl VectorIndex {
     /// # Errors
     /// `Damaged` if it is not there, is not whole, or was made with other options.
     pub fn open(env: Env, dir: &Path, options: &VectorOptions) -> Result<(Self, Lsn)> {
-        let opened = VectorCollection::open(env, dir, |_| {}).map_err(error)?;
+        let opened = VectorCollection::open(env, dir, |opened| {
+            (opened.build_threads, opened.most_frozen) = (1, usize::MAX);
+            opened.seal_threshold = options.seal_threshold;
+        })
+        .map_err(error)?;
         if let Some(bad) = opened.quarantined.first() {
             return Err(Error::damaged(format!("file {} of an index: {}", bad.file.display(), bad.why)));
         }
@@ -107,27 +113,11 @@ impl VectorIndex {
         Ok((Self { collection: Arc::new(opened.collection) }, Lsn(opened.upper)))
     }
 
-    fn put(&self, row: RowId, version: Lsn, vector: &[f32]) -> Result<()> {
-        loop {
-            match self.collection.insert(row.0, version.0, Vector::F32(vector)) {
-                // Whoever writes faster than parts are built helps to build them.
-                Err(VectorError::Busy(_)) => {
-                    if !self.work()? {
-                        std::thread::yield_now();
-                    }
-                }
-                other => return other.map(drop).map_err(error),
-            }
-        }
-    }
-
-    /// Whether the index holds vectors like this one: one of zeros has no direction.
+    /// Whether the index holds vectors like this one. Under cosine it does not where SQL, which squares numbers of 32 bits,
+    /// knows no distance.
     fn holds(&self, vector: &[f32]) -> bool {
-        let metric = self.collection.options().shape.metric;
-        let first = vector.first().copied().unwrap_or_default();
-        match metric {
-            Metric::Cosine => vector.iter().any(|x| *x != 0.0),
-            Metric::Pearson => vector.iter().any(|x| *x != first),
+        match self.collection.options().shape.metric {
+            Metric::Cosine => vector.iter().map(|x| x * x).sum::<f32>().is_normal(),
             _ => true,
         }
     }
@@ -142,9 +132,10 @@ impl Kind for VectorIndex {
     fn apply(&self, changes: &[Change<'_>]) -> Result<()> {
         for change in changes {
             match change.value.map(numbers).filter(|vector| self.holds(vector)) {
-                Some(vector) => self.put(change.row, change.version, &vector)?,
-                None => _ = self.collection.delete(change.row.0, change.version.0).map_err(error)?,
+                Some(vector) => self.collection.insert(change.row.0, change.version.0, Vector::F32(&vector)),
+                None => self.collection.delete(change.row.0, change.version.0),
             }
+            .map_err(error)?;
         }
         Ok(())
     }
@@ -162,6 +153,10 @@ impl Kind for VectorIndex {
             Some(job) => self.collection.run(job).map(|()| true).map_err(error),
             None => Ok(false),
         }
+    }
+
+    fn set_budget(&self, bytes: u64) {
+        self.collection.set_budget(bytes);
     }
 
     fn size(&self) -> Size {

@@ -70,10 +70,10 @@ impl Runnable {
         }
     }
 
-    /// Whether it makes an index, which is filled once it has committed.
+    /// Whether it makes a derived index, which is filled once it has committed.
     #[must_use]
-    pub const fn makes_index(&self) -> bool {
-        matches!(self.ast, Ast::CreateIndex(_))
+    pub fn makes_index(&self) -> bool {
+        matches!(&self.ast, Ast::CreateIndex(create) if ddl::derived::is_derived(create))
     }
 
     /// Runs it.

@@ -125,6 +125,15 @@ impl View {
         self.writes.rows((incarnation, RowId(0)), (incarnation, RowId(u64::MAX))).next().is_some()
     }
 
+    /// Notes that the answer depends on all rows of a table, as when an index has chosen among them.
+    ///
+    /// # Errors
+    /// `Limit` if the transaction has read too much to remember.
+    pub fn note_table(&self, incarnation: Incarnation) -> Result<()> {
+        let (low, high) = (keys::row(incarnation, RowId(0)), keys::row(incarnation, RowId(u64::MAX)));
+        self.note_range(Tree::Rows, Bound::Included(&low), Bound::Included(&high))
+    }
+
     /// One row.
     ///
     /// # Errors

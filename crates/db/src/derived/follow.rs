@@ -1,17 +1,17 @@
 //! What a commit means to derived indexes.
 
-use super::Message;
-use nodedb_base::{Batch, CommitObserver, Incarnation, Lsn, Result, RowChange, RowOp, Type};
+use super::{Message, Signals};
+use nodedb_base::{Batch, CommitObserver, Error, Incarnation, Lsn, Result, RowChange, RowOp, Type};
 use nodedb_index::{Change, Indexes};
 use nodedb_store::catalog::{DerivedIndex, Table};
 use nodedb_store::row::{Cell, Cells};
 use nodedb_store::{Row, keys};
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
-use tokio::sync::watch;
 
 /// Bytes that indexes take in before the thread is told to look whether there is anything to do.
 const LOOK_BYTES: u64 = 1 << 20;
@@ -19,18 +19,37 @@ const LOOK_BYTES: u64 = 1 << 20;
 /// Hands what commits change to the indexes that follow it. The committer calls it, one commit after the other.
 pub(super) struct Follower {
     indexes: Arc<Indexes>,
-    messages: Mutex<Sender<Message>>,
-    filling: Arc<watch::Sender<usize>>,
+    messages: Sender<Message>,
+    signals: Arc<Signals>,
     /// Tables that have derived indexes, by the lives of their rows.
     tables: Mutex<HashMap<Incarnation, Arc<Table>>>,
+    /// Entries of an index that no graph holds before writers are held back.
+    most_unbuilt: usize,
     taken: AtomicU64,
+    logged: AtomicU64,
     is_told: AtomicBool,
 }
 
 impl Follower {
-    pub fn new(indexes: Arc<Indexes>, messages: Sender<Message>, filling: Arc<watch::Sender<usize>>) -> Self {
-        let (tables, taken, is_told) = Default::default();
-        Self { indexes, messages: Mutex::new(messages), filling, tables, taken, is_told }
+    pub fn new(indexes: Arc<Indexes>, messages: Sender<Message>, signals: Arc<Signals>, most_unbuilt: usize) -> Self {
+        let (tables, taken, logged, is_told) = Default::default();
+        Self { indexes, messages, signals, tables, most_unbuilt, taken, logged, is_told }
+    }
+
+    /// Holds writers back, or lets them go on.
+    pub fn look_for_room(&self) {
+        let crowded = self.indexes.all().iter().any(|index| index.kind().size().tail > self.most_unbuilt);
+        let stopping = self.signals.stopping.load(Ordering::Acquire);
+        self.signals.crowded.send_replace(crowded && !stopping);
+    }
+
+    /// Bytes of commits since all indexes were made durable, about.
+    pub fn logged(&self) -> u64 {
+        self.logged.load(Ordering::Relaxed)
+    }
+
+    pub fn forget_logged(&self) {
+        self.logged.store(0, Ordering::Relaxed);
     }
 
     /// A table that was there when the database was opened.
@@ -47,19 +66,9 @@ impl Follower {
     }
 
     pub fn ask_to_fill(&self, table: u32, index: Incarnation) {
-        self.filling.send_modify(|filling| *filling += 1);
-        self.tell(Message::Build { table, index });
-    }
-
-    /// An index has failed.
-    pub fn ask_to_fill_again(&self, index: Incarnation) {
-        let table = {
-            let tables = self.tables.lock();
-            tables.values().find(|table| table.derived.iter().any(|other| other.id == index)).map(|table| table.id)
-        };
-        if let Some(table) = table {
-            self.indexes.remove(index);
-            self.ask_to_fill(table, index);
+        self.signals.filling.send_modify(|filling| *filling += 1);
+        if !self.tell(Message::Build { table, index }) {
+            self.signals.filling.send_modify(|filling| *filling = filling.saturating_sub(1));
         }
     }
 
@@ -68,10 +77,9 @@ impl Follower {
         self.is_told.store(false, Ordering::Release);
     }
 
-    fn tell(&self, message: Message) {
-        if self.messages.lock().send(message).is_err() {
-            tracing::debug!("the database is being closed");
-        }
+    /// Whether there is anybody to hear it.
+    fn tell(&self, message: Message) -> bool {
+        self.messages.send(message).is_ok()
     }
 
     fn define(&self, id: u32, new: Option<Table>) {
@@ -105,20 +113,29 @@ impl Follower {
 
     fn follow_rows(&self, lsn: Lsn, batch: &Batch, table: &Table) {
         for followed in self.indexes.following(table.incarnation) {
-            let mut bytes = 0;
-            let handed = each_change(batch, lsn, table, followed.column, &mut |change| {
-                bytes += 16 + change.value.map_or(0, <[u8]>::len) as u64;
-                followed.index.apply(&[change]);
-            });
-            if let Err(why) = handed {
-                followed.index.fail(&why);
+            let handed = catch_unwind(AssertUnwindSafe(|| {
+                each_change(batch, lsn, table, followed.column, &mut |change| followed.index.apply(&[change]))
+            }));
+            match handed {
+                Ok(Ok(())) => {}
+                Ok(Err(why)) => followed.index.fail(&why),
+                Err(_) => followed.index.fail(&Error::internal("a change made an index panic")),
             }
-            let failed = followed.index.status().why.is_some();
-            if self.taken.fetch_add(bytes, Ordering::Relaxed) + bytes > LOOK_BYTES || failed {
-                self.taken.store(0, Ordering::Relaxed);
-                if !self.is_told.swap(true, Ordering::AcqRel) {
-                    self.tell(Message::Work);
-                }
+        }
+    }
+
+    /// Tells the thread from time to time that there may be something to do.
+    fn count(&self, batch: &Batch) {
+        let large = |change: &RowChange| -> usize {
+            change.large.iter().filter_map(|large| large.value.as_ref()).map(Vec::len).sum()
+        };
+        let bytes: usize = batch.rows.iter().map(|change| 64 + change.new.len() + large(change)).sum();
+        self.logged.fetch_add(bytes as u64, Ordering::Relaxed);
+        if self.taken.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64 > LOOK_BYTES {
+            self.taken.store(0, Ordering::Relaxed);
+            self.look_for_room();
+            if !self.is_told.swap(true, Ordering::AcqRel) {
+                self.tell(Message::Work);
             }
         }
     }
@@ -131,18 +148,16 @@ impl CommitObserver for Follower {
             // The store has read the same definition already.
             self.define(id, change.value.as_deref().and_then(|value| Table::decode(value).ok()));
         }
-        let mut lives: Vec<Incarnation> = batch.rows.iter().map(|change| change.incarnation).collect();
-        lives.dedup();
         let followed: Vec<Arc<Table>> = {
             let tables = self.tables.lock();
             if tables.is_empty() {
                 return;
             }
-            lives.sort_unstable();
-            lives.dedup();
+            let lives: BTreeSet<Incarnation> = batch.rows.iter().map(|change| change.incarnation).collect();
             lives.iter().filter_map(|life| tables.get(life).cloned()).collect()
         };
         followed.iter().for_each(|table| self.follow_rows(lsn, batch, table));
+        self.count(batch);
     }
 }
 

@@ -56,6 +56,9 @@ pub trait Kind: fmt::Debug + Send + Sync {
     /// As [`Kind::apply`].
     fn work(&self) -> Result<bool>;
 
+    /// How much memory it may take.
+    fn set_budget(&self, bytes: u64);
+
     /// How many rows it holds, and how many bytes they take in memory and on disk.
     fn size(&self) -> Size;
 
@@ -117,6 +120,16 @@ pub struct Status {
     pub why: Option<String>,
 }
 
+/// Told when an index has failed.
+#[derive(Clone)]
+pub struct Alarm(pub Arc<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Alarm")
+    }
+}
+
 /// An index of a table.
 #[derive(Debug)]
 pub struct Index {
@@ -125,6 +138,7 @@ pub struct Index {
     /// Its name in SQL.
     pub name: String,
     kind: Box<dyn Kind>,
+    alarm: Alarm,
     status: Mutex<Status>,
     /// What its files hold.
     durable: AtomicU64,
@@ -135,9 +149,9 @@ pub struct Index {
 impl Index {
     /// One that holds nothing yet, or what its files hold up to `durable`.
     #[must_use]
-    pub fn new(id: Incarnation, name: String, kind: Box<dyn Kind>, durable: Lsn) -> Self {
+    pub fn new((id, name): (Incarnation, String), kind: Box<dyn Kind>, durable: Lsn, alarm: Alarm) -> Self {
         let (status, pending) = Default::default();
-        Self { id, name, kind, status, durable: AtomicU64::new(durable.0), pending }
+        Self { id, name, kind, alarm, status, durable: AtomicU64::new(durable.0), pending }
     }
 
     /// What it is.
@@ -169,9 +183,24 @@ impl Index {
     pub fn fail(&self, why: &nodedb_base::Error) {
         let mut status = self.status.lock();
         if status.state != State::Dropping {
-            tracing::error!(index = %self.name, %why, "an index has failed and is built anew");
+            tracing::error!(index = %self.name, %why, "an index has failed");
             *status = Status { state: State::Failed, since: Lsn::MAX, why: Some(why.to_string()) };
+            drop(status);
+            (self.alarm.0)();
         }
+    }
+
+    /// A question had no answer. If that is the index's fault, it has failed.
+    pub fn note(&self, why: &nodedb_base::Error) {
+        if !matches!(why, nodedb_base::Error::Statement(_)) {
+            self.fail(why);
+        }
+    }
+
+    /// Whether it is to go, so that no more work is worth while.
+    #[must_use]
+    pub fn is_dropping(&self) -> bool {
+        self.status.lock().state == State::Dropping
     }
 
     /// It goes.
@@ -219,6 +248,3 @@ impl Index {
         Ok(())
     }
 }
-
-/// An index that a statement may ask.
-pub type Shared = Arc<Index>;

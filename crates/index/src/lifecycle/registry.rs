@@ -1,6 +1,6 @@
 //! All indexes of a database, by id and by the rows that they follow.
 
-use super::{Change, Index};
+use super::Index;
 use nodedb_base::Incarnation;
 use parking_lot::RwLock;
 use std::collections::HashMap;
@@ -56,12 +56,6 @@ impl Indexes {
         self.following.read().get(&rows).cloned().unwrap_or_default()
     }
 
-    /// Whether anybody follows some rows.
-    #[must_use]
-    pub fn is_followed(&self, rows: Incarnation) -> bool {
-        self.following.read().contains_key(&rows)
-    }
-
     /// Forgets one; it is told nothing any more.
     pub fn remove(&self, id: Incarnation) -> Option<Arc<Index>> {
         let mut following = self.following.write();
@@ -76,10 +70,9 @@ impl Indexes {
         gone
     }
 
-    /// Hands changes of a column to whoever follows it.
-    pub fn apply(&self, rows: Incarnation, column: u16, changes: &[Change<'_>]) {
-        for followed in self.following(rows).iter().filter(|followed| followed.column == column) {
-            followed.index.apply(changes);
-        }
+    /// Forgets all, so that their files are free.
+    pub fn clear(&self) {
+        self.following.write().clear();
+        self.all.write().clear();
     }
 }

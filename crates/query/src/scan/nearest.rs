@@ -16,6 +16,7 @@ use datafusion::common::Result as DfResult;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::Volatility;
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
@@ -36,7 +37,9 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-/// Beyond so many candidates, and so many times the wanted rows, all rows are compared.
+/// For more rows than this all are compared.
+const MOST_ROWS: usize = 2_500;
+/// With so many candidates and still too few rows, all rows are compared.
 const MOST_CANDIDATES: usize = 10_000;
 /// How many times as many candidates are asked for when too few rows pass.
 const MORE: usize = 4;
@@ -177,10 +180,15 @@ impl Search {
         // What the transaction itself has written, no index knows.
         let is_known = index.serves(view.lsn()) && !view.has_written(table.incarnation);
         let Some(nearest) = index.kind().as_nearest().filter(|_| is_known) else { return self.all() };
+        view.note_table(table.incarnation)?;
         let (mut batches, mut passed, mut seen) = (Vec::new(), 0, HashSet::new());
         let mut candidates = *k;
         loop {
-            let found = nearest.nearest(vector, candidates, view.lsn(), *hardness)?;
+            // What an index cannot answer, the rows can.
+            let Ok(found) = nearest.nearest(vector, candidates, view.lsn(), *hardness).inspect_err(|e| index.note(e))
+            else {
+                return self.all();
+            };
             let fresh = found.iter().map(|neighbour| neighbour.row).filter(|row| seen.insert(*row)).collect();
             for batch in self.read(fresh)? {
                 let batch = self.passing(batch?)?;
@@ -190,11 +198,10 @@ impl Search {
             if passed >= *k {
                 return Ok(Batches::Found(batches.into_iter()));
             }
-            let is_endless = candidates > MOST_CANDIDATES && candidates > MORE * MORE * k;
-            if found.len() < candidates || is_endless {
+            if found.len() < candidates || candidates >= MOST_CANDIDATES {
                 return self.all();
             }
-            candidates *= MORE;
+            candidates = (candidates * MORE).min(MOST_CANDIDATES);
         }
     }
 
@@ -226,7 +233,8 @@ impl PhysicalOptimizerRule for NearestByIndex {
         plan.transform_down(|plan| {
             let Some(sort) = plan.downcast_ref::<SortExec>() else { return Ok(Transformed::no(plan)) };
             let (Some(k), [by]) = (sort.fetch(), &sort.expr()[..]) else { return Ok(Transformed::no(plan)) };
-            if by.options.descending || k == 0 {
+            // Rows without a vector are in no index: they come last, or an index is of no use.
+            if by.options.descending || by.options.nulls_first || !(1..=MOST_ROWS).contains(&k) {
                 return Ok(Transformed::no(plan));
             }
             Ok(match through(sort.input(), by.expr.clone(), (k, None))? {
@@ -265,7 +273,8 @@ fn through(
         let places: Vec<_> = projection.expr().iter().map(|column| column.expr.clone()).collect();
         (projection.input(), behind(order, &places)?, None)
     } else if let Some(operator) = plan.downcast_ref::<FilterExec>() {
-        if filter.is_some() || operator.fetch().is_some() {
+        // A filter that says something else each time may be asked only once.
+        if filter.is_some() || operator.fetch().is_some() || is_volatile(operator.predicate())? {
             return Ok(None);
         }
         let order = match operator.projection() {
@@ -291,6 +300,14 @@ fn through(
         Some(input) => replace_children_if_necessary(plan.clone(), vec![input]).map(Some),
         None => Ok(None),
     }
+}
+
+fn is_volatile(expr: &Arc<dyn PhysicalExpr>) -> DfResult<bool> {
+    let volatile = |expr: &Arc<dyn PhysicalExpr>| {
+        let call = expr.downcast_ref::<ScalarFunctionExpr>();
+        Ok(call.is_some_and(|call| call.fun().signature().volatility == Volatility::Volatile))
+    };
+    expr.exists(volatile)
 }
 
 /// An expression over the output of an operator as one over its input.
