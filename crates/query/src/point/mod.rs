@@ -1,10 +1,11 @@
 //! The point path: rows by a key, straight from the store.
 //!
-//! It knows UPDATE and DELETE of the row with a primary key ([`change`]), and SELECT of columns of one table where a
-//! key gives just the wanted rows, in the wanted order ([`select`]). Everything else goes the general way; both give
+//! It knows UPDATE and DELETE of the row with a primary key ([`change`]), SELECT of columns of one table where a key
+//! gives just the wanted rows, in the wanted order ([`select`]), and SELECT of the rows nearest to a vector ([`nearest`]). Everything else goes the general way; both give
 //! the same answers.
 
 mod change;
+mod nearest;
 mod select;
 
 use crate::engine::Engine;
@@ -12,6 +13,7 @@ use crate::outcome::Outcome;
 use crate::parse;
 use crate::statement::Statement;
 use change::ChangePlan;
+use nearest::NearestPlan;
 use nodedb_base::Result;
 use nodedb_store::Transaction;
 use nodedb_store::catalog::Table;
@@ -33,6 +35,7 @@ enum Cached {
 #[derive(Debug)]
 enum Plan {
     Select(SelectPlan),
+    Nearest(NearestPlan),
     Change(ChangePlan),
 }
 
@@ -48,6 +51,7 @@ impl PointCache {
         let Some(plan) = self.plan(engine, ast, tx)? else { return Ok(None) };
         match plan.as_ref() {
             Plan::Select(select) => select.run(statement, tx.view()),
+            Plan::Nearest(nearest) => nearest.run(engine, statement, tx.view()),
             Plan::Change(change) => change.run(engine, statement, tx).map(Some),
         }
     }
@@ -63,6 +67,7 @@ impl PointCache {
         let plan = self.plan(engine, ast, tx)?;
         match plan.as_deref() {
             Some(Plan::Select(select)) => select.explain(statement, tx.view()),
+            Some(Plan::Nearest(nearest)) => Ok(nearest.explain(engine, statement, tx.view())),
             _ => Ok(None),
         }
     }
@@ -75,7 +80,10 @@ impl PointCache {
             _ => {}
         }
         let plan = match ast {
-            Ast::Query(query) => select::plan(query, tx)?.map(Plan::Select),
+            Ast::Query(query) => match select::plan(query, tx)? {
+                Some(plan) => Some(Plan::Select(plan)),
+                None => nearest::plan(query, tx)?.map(Plan::Nearest),
+            },
             Ast::Update(update) => change::update(engine, update, tx)?.map(Plan::Change),
             Ast::Delete(delete) => change::delete(delete, tx)?.map(Plan::Change),
             _ => None,
@@ -90,6 +98,7 @@ impl Plan {
     const fn table(&self) -> &Arc<Table> {
         match self {
             Self::Select(select) => select.table(),
+            Self::Nearest(nearest) => nearest.table(),
             Self::Change(change) => change.table(),
         }
     }

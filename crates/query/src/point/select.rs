@@ -198,7 +198,7 @@ fn plan_of(table: Arc<Table>, query: &Query, select: &Select) -> Option<SelectPl
 }
 
 /// The SELECT of a query that is nothing more: no grouping, no set operation, no WITH.
-fn plain_select(query: &Query) -> Option<&Select> {
+pub fn plain_select(query: &Query) -> Option<&Select> {
     let SetExpr::Select(select) = query.body.as_ref() else { return None };
     let template = parse::statement("SELECT 1").ok().flatten()?;
     let Ast::Query(template) = template else { return None };
@@ -217,7 +217,7 @@ fn plain_select(query: &Query) -> Option<&Select> {
 }
 
 /// The columns of the result, and their names.
-fn output(table: &Table, select: &Select) -> Option<(Vec<usize>, Vec<Column>)> {
+pub fn output(table: &Table, select: &Select) -> Option<(Vec<usize>, Vec<Column>)> {
     let mut columns = Vec::new();
     let mut named = Vec::new();
     let mut add = |at: usize, name: Option<String>| {

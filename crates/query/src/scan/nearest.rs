@@ -38,7 +38,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// For more rows than this all are compared.
-const MOST_ROWS: usize = 2_500;
+pub const MOST_ROWS: usize = 2_500;
 /// With so many candidates and still too few rows, all rows are compared.
 const MOST_CANDIDATES: usize = 10_000;
 /// How many times as many candidates are asked for when too few rows pass.
@@ -290,7 +290,8 @@ fn through(
         if !matches!(spread.partitioning(), Partitioning::RoundRobinBatch(_)) {
             return Ok(None);
         }
-        (spread.input(), order, filter)
+        // Few rows are not worth spreading.
+        return through(spread.input(), order, (k, filter));
     } else if let Some(cooperative) = plan.downcast_ref::<CooperativeExec>() {
         (cooperative.input(), order, filter)
     } else {

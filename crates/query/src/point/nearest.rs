@@ -1,0 +1,182 @@
+//! `SELECT columns FROM t ORDER BY embedding <=> $1 LIMIT k`: nearest neighbours without a planner.
+
+use super::select::{output, plain_select};
+use super::{column, only_table};
+use crate::engine::Engine;
+use crate::outcome::{Column, Outcome};
+use crate::parse::{self, LiteralText};
+use crate::scan::access::{Access, integer};
+use crate::scan::{BatchReader, MOST_ROWS, Source};
+use crate::statement::Statement;
+use crate::types::{TextStyle, arrow as mapping, build, cast};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use nodedb_base::{Error, Result, RowId, Type, Value};
+use nodedb_index::vector::Hardness;
+use nodedb_store::catalog::{DerivedIndex, Method, Table, VectorClass};
+use nodedb_store::{Transaction, View};
+use sqlparser::ast::{BinaryOperator, Expr, LimitClause, OrderBy, OrderByKind, Query};
+use std::sync::Arc;
+
+/// A SELECT of the nearest rows.
+#[derive(Debug)]
+pub struct NearestPlan {
+    table: Arc<Table>,
+    types: Arc<[Type]>,
+    columns: Arc<[usize]>,
+    named: Arc<[Column]>,
+    schema: SchemaRef,
+    index: DerivedIndex,
+    dimension: usize,
+    constant: Expr,
+    limit: Expr,
+}
+
+/// What is asked this time.
+struct Question {
+    vector: Vec<f32>,
+    k: usize,
+}
+
+impl NearestPlan {
+    /// The table.
+    pub const fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+
+    /// The rows, nearest first; `None` where an index cannot tell.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn run(&self, engine: &Engine, statement: &Statement<'_>, view: &View) -> Result<Option<Outcome>> {
+        let Some(Question { vector, k }) = self.question(statement) else { return Ok(None) };
+        let index = engine.indexes().get(self.index.id);
+        let is_known = |index: &Arc<nodedb_index::Index>| {
+            index.serves(view.lsn()) && !view.has_written(self.table.incarnation)
+        };
+        let Some(index) = index.filter(is_known) else { return Ok(None) };
+        let Some(nearest) = index.kind().as_nearest() else { return Ok(None) };
+        let found = nearest.nearest(&vector, k, view.lsn(), statement.settings.hardness());
+        let Ok(found) = found.inspect_err(|why| index.note(why)) else { return Ok(None) };
+        // Rows without a vector are in no index.
+        if found.len() < k {
+            return Ok(None);
+        }
+        view.note_table(self.table.incarnation)?;
+        let rows: Vec<RowId> = found.iter().map(|neighbour| neighbour.row).collect();
+        if let Some(batch) = self.keys(&rows)? {
+            return Ok(Some(Outcome::of_batches(self.named.clone(), std::iter::once(Ok(batch)), None)));
+        }
+        let source = Source {
+            table: self.table.clone(),
+            types: self.types.clone(),
+            view: view.clone(),
+            columns: self.columns.clone(),
+            limited: true,
+            asking: None,
+        };
+        let batches = BatchReader::new(source, self.schema.clone(), Access::Points(rows), false, None)?;
+        Ok(Some(Outcome::of_batches(self.named.clone(), batches, None)))
+    }
+
+    /// What EXPLAIN says of it.
+    pub fn explain(&self, engine: &Engine, statement: &Statement<'_>, view: &View) -> Option<String> {
+        let Question { k, .. } = self.question(statement)?;
+        let index = engine.indexes().get(self.index.id)?;
+        if !index.serves(view.lsn()) || view.has_written(self.table.incarnation) {
+            return None;
+        }
+        let how = match statement.settings.hardness() {
+            Hardness::Recall(recall) => format!("recall {recall}"),
+            Hardness::Candidates(ef) => format!("ef {ef}"),
+        };
+        let names: Vec<_> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let (table, index, names) = (&self.table.name, &self.index.name, names.join(", "));
+        Some(format!("Nearest: {table}, index {index} (approximate, {how}), first {k}, in order, columns [{names}]"))
+    }
+
+    /// The rows without reading them, where only the column is wanted that is the row id.
+    fn keys(&self, rows: &[RowId]) -> Result<Option<RecordBatch>> {
+        let row_key = self.table.row_key();
+        if row_key.is_none() || !self.columns.iter().all(|column| Some(*column) == row_key) {
+            return Ok(None);
+        }
+        let mut arrays = Vec::with_capacity(self.columns.len());
+        for column in self.named.iter() {
+            let key = |row: &RowId| match column.ty {
+                Type::Int2 => i16::try_from(row.to_key()).map_or(Value::Null, Value::Int2),
+                Type::Int4 => i32::try_from(row.to_key()).map_or(Value::Null, Value::Int4),
+                _ => Value::Int8(row.to_key()),
+            };
+            arrays.push(build::column(&column.ty, &rows.iter().map(key).collect::<Vec<_>>())?);
+        }
+        let batch = RecordBatch::try_new(self.schema.clone(), arrays);
+        batch.map(Some).map_err(|e| Error::internal(format!("could not make a batch of keys: {e}")))
+    }
+
+    fn question(&self, statement: &Statement<'_>) -> Option<Question> {
+        let value = match parse::literal(&self.constant)? {
+            LiteralText::Unknown(text) => Value::Text(text),
+            LiteralText::Parameter(n) => statement.parameters.get(n.checked_sub(1)?)?.clone(),
+            _ => return None,
+        };
+        let Ok(Value::Vector(vector)) = cast(value, &Type::Vector(0), &TextStyle::default()) else { return None };
+        let k = match parse::literal(&self.limit)? {
+            LiteralText::Number(text) => text.parse().ok()?,
+            LiteralText::Parameter(n) => integer(statement.parameters.get(n.checked_sub(1)?)?)?,
+            _ => return None,
+        };
+        let k = usize::try_from(k).ok().filter(|k| (1..=MOST_ROWS).contains(k))?;
+        (vector.len() == self.dimension).then_some(Question { vector, k })
+    }
+}
+
+/// The plan of a SELECT.
+///
+/// # Errors
+/// `Statement` if its table's name is none.
+pub fn plan(query: &Query, tx: &Transaction) -> Result<Option<NearestPlan>> {
+    let Some(select) = plain_select(query).filter(|select| select.selection.is_none()) else { return Ok(None) };
+    let [from] = select.from.as_slice() else { return Ok(None) };
+    let Some(table) = only_table(from, tx)? else { return Ok(None) };
+    let parts = || {
+        let Some(LimitClause::LimitOffset { limit: Some(limit), offset: None, limit_by }) = &query.limit_clause else {
+            return None;
+        };
+        let (class, at, constant) = distance(&table, query.order_by.as_ref()?)?;
+        let Type::Vector(dimension) = table.columns.get(at)?.ty else { return None };
+        let fits = |index: &&DerivedIndex| {
+            let Method::Hnsw(hnsw) = &index.method;
+            usize::from(index.column) == at && hnsw.class == class
+        };
+        let index = table.derived.iter().find(fits)?.clone();
+        let (columns, named) = output(&table, select)?;
+        limit_by.is_empty().then(|| (columns, named, index, dimension as usize, constant.clone(), limit.clone()))
+    };
+    let Some((columns, named, index, dimension, constant, limit)) = parts() else { return Ok(None) };
+    let fields = named.iter().map(|column| mapping::field(&column.name, &column.ty, true));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let (types, columns, named) = (table.types().into(), columns.into(), named.into());
+    Ok(Some(NearestPlan { table, types, columns, named, schema, index, dimension, constant, limit }))
+}
+
+/// The one distance that rows are sorted by: what is near, the column, and the constant.
+fn distance<'q>(table: &Table, order: &'q OrderBy) -> Option<(VectorClass, usize, &'q Expr)> {
+    let OrderBy { kind: OrderByKind::Expressions(exprs), interpolate: None } = order else { return None };
+    let [sort] = exprs.as_slice() else { return None };
+    if sort.with_fill.is_some() || sort.options.asc == Some(false) || sort.options.nulls_first == Some(true) {
+        return None;
+    }
+    let Expr::BinaryOp { left, op, right } = &sort.expr else { return None };
+    let class = match op {
+        BinaryOperator::LtDashGt => VectorClass::L2,
+        BinaryOperator::Spaceship => VectorClass::Cosine,
+        BinaryOperator::Custom(op) if op == "<#>" => VectorClass::InnerProduct,
+        _ => return None,
+    };
+    match (column(table, left), column(table, right)) {
+        (Some(at), None) => Some((class, at, right)),
+        (None, Some(at)) => Some((class, at, left)),
+        _ => None,
+    }
+}
