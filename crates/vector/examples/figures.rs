@@ -8,13 +8,14 @@
     reason = "a program that measures the engine, no part of it"
 )]
 
+mod kit;
+
+use kit::{Result, cpu, npy, words};
 use nodedb_env::Env;
 use nodedb_vector::{Effort, Element, Metric, Options, Quantisation, Search, Shape, Vector, VectorCollection, kernels};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-
-type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 fn figure(name: &str, value: f64) {
     println!("{{\"name\":\"{name}\",\"ours\":{value:.4}}}");
@@ -31,15 +32,10 @@ fn best(turns: usize, mut work: impl FnMut()) -> f64 {
     best
 }
 
-fn npy(path: &Path) -> Result<(usize, Vec<f32>)> {
-    let bytes = std::fs::read(path)?;
-    let length = bytes.get(8..10).and_then(|b| b.try_into().ok()).map(u16::from_le_bytes).ok_or("no npy file")?;
-    let (header, body) = bytes.split_at_checked(10 + usize::from(length)).ok_or("a short npy file")?;
-    let header = String::from_utf8_lossy(header);
-    let shape = header.split("'shape': (").nth(1).and_then(|rest| rest.split(')').next()).ok_or("no shape")?;
-    let columns = shape.split(',').nth(1).and_then(|n| n.trim().parse().ok()).ok_or("not two dimensions")?;
-    let numbers = body.chunks_exact(4).filter_map(|b| b.try_into().ok()).map(f32::from_le_bytes).collect();
-    Ok((columns, numbers))
+/// The rows of a `.npy` file.
+fn rows(path: &Path) -> Result<(usize, Vec<f32>)> {
+    let (columns, bytes) = npy(&path.to_string_lossy(), None)?;
+    Ok((columns, words(&bytes, f32::from_le_bytes)))
 }
 
 /// Bytes that this process has handed to system calls for writing.
@@ -151,12 +147,6 @@ fn latencies(name: &str, data: &Data, collection: &VectorCollection, goes_on: &d
     Ok(())
 }
 
-/// CPU seconds of this process.
-fn cpu() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-}
-
 /// Searches while the other core builds and merges; what a merge costs beside a build of the same rows.
 fn jobs(data: &Data) -> Result<()> {
     let rows = 90_000;
@@ -245,8 +235,8 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
     let [_, dir, work] = arguments.as_slice() else { return Err("DATA_DIR WORK_DIR".into()) };
     let dir = PathBuf::from(dir);
-    let (dimension, base) = npy(&dir.join("base.npy"))?;
-    let (_, queries) = npy(&dir.join("query.npy"))?;
+    let (dimension, base) = rows(&dir.join("base.npy"))?;
+    let (_, queries) = rows(&dir.join("query.npy"))?;
     let data = Data { dimension, base, queries };
     kernels_and_scans(&data)?;
     jobs(&data)?;

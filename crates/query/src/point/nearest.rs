@@ -51,9 +51,8 @@ impl NearestPlan {
     pub fn run(&self, engine: &Engine, statement: &Statement<'_>, view: &View) -> Result<Option<Outcome>> {
         let Some(Question { vector, k }) = self.question(statement) else { return Ok(None) };
         let index = engine.indexes().get(self.index.id);
-        let is_known = |index: &Arc<nodedb_index::Index>| {
-            index.serves(view.lsn()) && !view.has_written(self.table.incarnation)
-        };
+        let is_known =
+            |index: &Arc<nodedb_index::Index>| index.serves(view.lsn()) && !view.has_written(self.table.incarnation);
         let Some(index) = index.filter(is_known) else { return Ok(None) };
         let Some(nearest) = index.kind().as_nearest() else { return Ok(None) };
         let found = nearest.nearest(&vector, k, view.lsn(), statement.settings.hardness());
