@@ -71,12 +71,7 @@ impl Derived {
         let (messages, inbox) = channel();
         let (filling, crowded) = (watch::channel(0).0, watch::channel(false).0);
         let signals = Arc::new(Signals { filling, crowded, stopping: AtomicBool::new(false) });
-        let follower = Arc::new(Follower::new(
-            indexes.clone(),
-            messages.clone(),
-            signals.clone(),
-            options.vector_seal_threshold.saturating_mul(MOST_UNBUILT),
-        ));
+        let follower = Arc::new(Follower::new(indexes.clone(), messages.clone(), signals.clone(), options));
         let worker = Worker {
             env: env.clone(),
             store: store.clone(),
@@ -85,6 +80,7 @@ impl Derived {
             signals: signals.clone(),
             messages: messages.clone(),
             seal_threshold: options.vector_seal_threshold,
+            checkpoint_bytes: options.index_checkpoint_bytes,
             memory: options.memory / 4,
             holds: HashMap::new(),
             attempts: HashMap::new(),
@@ -124,12 +120,9 @@ impl Drop for Derived {
     }
 }
 
-/// Full parts that wait to be built before writers are held back.
-const MOST_UNBUILT: usize = 4;
-/// Bytes that an index takes in before it is made durable.
-const CHECKPOINT_BYTES: u64 = 16 << 20;
-/// Bytes of commits, whatever they change, before all indexes are made durable, so that the log can be cut.
-const LOG_BYTES: u64 = 64 << 20;
+/// So many times the bytes that one index takes in are committed, whatever they change, before all are made durable, so
+/// that the log can be cut.
+const ALL_AFTER: u64 = 4;
 /// Rows that are handed over at a time.
 const SOME_ROWS: usize = 256;
 /// So few commits are caught up with while others wait.
@@ -145,6 +138,7 @@ struct Worker {
     signals: Arc<Signals>,
     messages: Sender<Message>,
     seal_threshold: usize,
+    checkpoint_bytes: u64,
     /// For all indexes together.
     memory: u64,
     /// The log that each index still needs.
@@ -281,12 +275,12 @@ impl Worker {
         let low_water = self.store.low_water();
         let all = self.indexes.all();
         let share = self.memory / all.len().max(1) as u64;
-        let behind = self.follower.logged() > LOG_BYTES;
+        let behind = self.follower.logged() / ALL_AFTER > self.checkpoint_bytes;
         for index in &all {
             index.kind().raise_since(low_water);
             index.kind().set_budget(share);
             self.do_jobs(index);
-            if index.pending() > CHECKPOINT_BYTES || behind {
+            if index.pending() > self.checkpoint_bytes || behind {
                 self.make_durable(index);
             }
             if index.status().state == State::Failed {
@@ -372,6 +366,7 @@ impl Worker {
         self.indexes.put(index.clone());
         let hold = self.store.hold_log(self.store.last().next());
         let since = self.take_rows(table, definition, &index)?;
+        index.kind().filled()?;
         let mut last = since;
         while self.store.last().0.saturating_sub(last.0) > FEW_COMMITS {
             last = self.catch_up((table, definition), &index, last)?;

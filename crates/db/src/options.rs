@@ -26,6 +26,8 @@ pub struct Options {
     pub threads: Option<usize>,
     /// Vectors that an index takes before it builds a graph of them, 32 to 4,194,304.
     pub vector_seal_threshold: usize,
+    /// Bytes that a derived index takes in before it is made durable; the log is kept from there on.
+    pub index_checkpoint_bytes: u64,
 }
 
 impl Default for Options {
@@ -40,6 +42,7 @@ impl Default for Options {
             log_cap_bytes: store.log_cap_bytes,
             threads: None,
             vector_seal_threshold: 65_536,
+            index_checkpoint_bytes: 16 << 20,
         }
     }
 }

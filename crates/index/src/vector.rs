@@ -10,6 +10,9 @@ use nodedb_vector::{
 use std::path::Path;
 use std::sync::Arc;
 
+/// So few rows of a table are compared one by one, rather than built a graph of.
+const FEW_ROWS: usize = 2_000;
+
 /// How a vector index is made.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VectorOptions {
@@ -146,6 +149,13 @@ impl Kind for VectorIndex {
 
     fn raise_since(&self, since: Lsn) {
         self.collection.raise_since(since.0);
+    }
+
+    fn filled(&self) -> Result<()> {
+        if self.collection.stats().growing < FEW_ROWS {
+            return Ok(());
+        }
+        self.collection.seal().map_err(error)
     }
 
     fn work(&self) -> Result<bool> {

@@ -1,6 +1,7 @@
 //! What a commit means to derived indexes.
 
 use super::{Message, Signals};
+use crate::options::Options;
 use nodedb_base::{Batch, CommitObserver, Error, Incarnation, Lsn, Result, RowChange, RowOp, Type};
 use nodedb_index::{Change, Indexes};
 use nodedb_store::catalog::{DerivedIndex, Table};
@@ -13,8 +14,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 
-/// Bytes that indexes take in before the thread is told to look whether there is anything to do.
+/// Bytes of commits before the thread is told to look whether there is anything to do, at most.
 const LOOK_BYTES: u64 = 1 << 20;
+/// Full parts that wait to be built before writers are held back.
+const MOST_UNBUILT: usize = 4;
 
 /// Hands what commits change to the indexes that follow it. The committer calls it, one commit after the other.
 pub(super) struct Follower {
@@ -25,15 +28,18 @@ pub(super) struct Follower {
     tables: Mutex<HashMap<Incarnation, Arc<Table>>>,
     /// Entries of an index that no graph holds before writers are held back.
     most_unbuilt: usize,
+    look_bytes: u64,
     taken: AtomicU64,
     logged: AtomicU64,
     is_told: AtomicBool,
 }
 
 impl Follower {
-    pub fn new(indexes: Arc<Indexes>, messages: Sender<Message>, signals: Arc<Signals>, most_unbuilt: usize) -> Self {
+    pub fn new(indexes: Arc<Indexes>, messages: Sender<Message>, signals: Arc<Signals>, options: &Options) -> Self {
         let (tables, taken, logged, is_told) = Default::default();
-        Self { indexes, messages, signals, tables, most_unbuilt, taken, logged, is_told }
+        let most_unbuilt = options.vector_seal_threshold.saturating_mul(MOST_UNBUILT);
+        let look_bytes = LOOK_BYTES.min(options.index_checkpoint_bytes / 4);
+        Self { indexes, messages, signals, tables, most_unbuilt, look_bytes, taken, logged, is_told }
     }
 
     /// Holds writers back, or lets them go on.
@@ -131,7 +137,7 @@ impl Follower {
         };
         let bytes: usize = batch.rows.iter().map(|change| 64 + change.new.len() + large(change)).sum();
         self.logged.fetch_add(bytes as u64, Ordering::Relaxed);
-        if self.taken.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64 > LOOK_BYTES {
+        if self.taken.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64 > self.look_bytes {
             self.taken.store(0, Ordering::Relaxed);
             self.look_for_room();
             if !self.is_told.swap(true, Ordering::AcqRel) {

@@ -11,7 +11,7 @@ const INDEX: &str = "CREATE INDEX near ON item USING hnsw (embedding vector_l2_o
 
 fn open(files: &MemoryFiles) -> Database {
     let env = Env { files: Arc::new(files.clone()), ..Env::memory() };
-    let options = Options { vector_seal_threshold: 64, ..Options::default() };
+    let options = Options { vector_seal_threshold: 64, index_checkpoint_bytes: 4096, ..Options::default() };
     Database::open_in(env, Path::new("/data"), TreesKind::Rebuilt, &options).unwrap()
 }
 

@@ -50,6 +50,12 @@ pub trait Kind: fmt::Debug + Send + Sync {
     /// Nobody reads the time before this any more.
     fn raise_since(&self, since: Lsn);
 
+    /// All rows of a table are in: there is no more to wait for before what is there is made quick.
+    ///
+    /// # Errors
+    /// `Io`.
+    fn filled(&self) -> Result<()>;
+
     /// Does a piece of background work; `false` if there is none.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ struct Expected {
     by_code: BTreeMap<String, i64>,
     parts: BTreeMap<(i64, i64), i64>,
     by_amount: Found<(i64, i64)>,
+    vectors: BTreeMap<i64, Vec<f32>>,
 }
 
 /// Compares everything.
@@ -29,6 +30,7 @@ pub fn compare(client: &mut Client, proved: &Proved) -> Result<()> {
     by_val(client, &expected)?;
     by_tag(client, &expected)?;
     by_code(client, &expected)?;
+    by_nearness(client, &expected)?;
     parts(client, proved, &expected)?;
     by_amount(client, &expected)?;
     let mut sides = (0..).zip(&proved.sides);
@@ -95,6 +97,7 @@ impl Expected {
         self.by_val.entry(item.val).or_default().insert(id);
         self.by_tag.entry(item.tag.clone()).or_default().insert(id);
         self.by_code.insert(item.code.clone(), id);
+        self.vectors.extend(item.vec.clone().map(|vector| (id, vector)));
         for (no, amount) in (1..).zip(&item.parts) {
             self.parts.insert((id, no), *amount);
             self.by_amount.entry(*amount).or_default().insert((id, no));
@@ -128,6 +131,37 @@ fn by_val(client: &mut Client, expected: &Expected) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Neighbours that are asked for.
+const NEAREST: usize = 10;
+/// Vectors whose neighbours are asked for.
+const ASKED: usize = 100;
+
+/// The neighbours of some vectors by the index: never a row that is not there, never too few, seldom another one than by
+/// comparing all.
+fn by_nearness(client: &mut Client, expected: &Expected) -> Result<()> {
+    const SQL: &str = "SELECT id FROM items WHERE vec IS NOT NULL ORDER BY vec <-> $1 LIMIT 10";
+    let (mut hits, mut all) = (0, 0);
+    let step = expected.vectors.len() / ASKED + 1;
+    for (id, query) in expected.vectors.iter().step_by(step) {
+        let distance = |vector: &[f32]| -> f64 {
+            vector.iter().zip(query).map(|(a, b)| f64::from(a - b) * f64::from(a - b)).sum()
+        };
+        let mut wanted: Vec<(f64, i64)> = expected.vectors.iter().map(|(id, vector)| (distance(vector), *id)).collect();
+        wanted.sort_by(|a, b| a.0.total_cmp(&b.0));
+        wanted.truncate(NEAREST);
+        let found: Vec<[i64; 1]> = client.integers(SQL, &[Value::Vector(query.clone())])?;
+        let found = set(SQL, found)?;
+        ensure(found.len() == wanted.len(), || {
+            format!("{} neighbours of item {id}, not {}", found.len(), wanted.len())
+        })?;
+        let stranger = found.iter().find(|[id]| !expected.vectors.contains_key(id));
+        ensure(stranger.is_none(), || format!("{stranger:?} among the neighbours of item {id}"))?;
+        hits += wanted.iter().filter(|(_, id)| found.contains(&[*id])).count();
+        all += wanted.len();
+    }
+    ensure(hits * 100 >= all * 97, || format!("of {all} neighbours only {hits} were found"))
 }
 
 /// As a set; no row may be found twice.

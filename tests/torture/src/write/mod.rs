@@ -42,6 +42,8 @@ fn options() -> Options {
         memtable_bytes: Some(96 << 10),
         segment_bytes: 128 << 10,
         retention: Duration::from_millis(300),
+        vector_seal_threshold: 64,
+        index_checkpoint_bytes: 128 << 10,
         ..Options::default()
     }
 }
