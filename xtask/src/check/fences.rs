@@ -11,7 +11,8 @@ const MAY_BE_UNSAFE: &[&str] =
 const OUTSIDE: &[&str] = &["Instant::now", "SystemTime::now", "thread::spawn", "thread::Builder"];
 
 /// Where the outside world is at home: behind the traits, and in programs that are no part of the database.
-const AT_HOME: &[&str] = &["crates/env/", "crates/vector/examples/", "crates/db/examples/", "tests/", "benches/", "xtask/"];
+const AT_HOME: &[&str] =
+    &["crates/env/", "crates/vector/examples/", "crates/db/examples/", "tests/", "benches/", "xtask/"];
 
 /// All rules about what only a few files may do.
 pub fn check(sources: &[Source]) -> Vec<Finding> {

@@ -35,7 +35,7 @@ enum Cached {
 #[derive(Debug)]
 enum Plan {
     Select(SelectPlan),
-    Nearest(NearestPlan),
+    Nearest(Box<NearestPlan>),
     Change(ChangePlan),
 }
 
@@ -82,7 +82,7 @@ impl PointCache {
         let plan = match ast {
             Ast::Query(query) => match select::plan(query, tx)? {
                 Some(plan) => Some(Plan::Select(plan)),
-                None => nearest::plan(query, tx)?.map(Plan::Nearest),
+                None => nearest::plan(query, tx)?.map(|plan| Plan::Nearest(Box::new(plan))),
             },
             Ast::Update(update) => change::update(engine, update, tx)?.map(Plan::Change),
             Ast::Delete(delete) => change::delete(delete, tx)?.map(Plan::Change),
