@@ -3,7 +3,7 @@
 use super::{Message, Signals};
 use crate::options::Options;
 use nodedb_base::{Batch, CommitObserver, Error, Incarnation, Lsn, Result, RowChange, RowOp, Type};
-use nodedb_index::{Change, Indexes};
+use nodedb_index::{Change, Index, Indexes};
 use nodedb_store::catalog::{DerivedIndex, Table};
 use nodedb_store::row::{Cell, Cells};
 use nodedb_store::{Row, keys};
@@ -44,7 +44,8 @@ impl Follower {
 
     /// Holds writers back, or lets them go on.
     pub fn look_for_room(&self) {
-        let crowded = self.indexes.all().iter().any(|index| index.kind().size().tail > self.most_unbuilt);
+        let is_behind = |index: &Arc<Index>| index.is_ready() && index.kind().size().tail > self.most_unbuilt;
+        let crowded = self.indexes.all().iter().any(is_behind);
         let stopping = self.signals.stopping.load(Ordering::Acquire);
         self.signals.crowded.send_replace(crowded && !stopping);
     }
@@ -119,6 +120,10 @@ impl Follower {
 
     fn follow_rows(&self, lsn: Lsn, batch: &Batch, table: &Table) {
         for followed in self.indexes.following(table.incarnation) {
+            // One that has failed is filled from the rows; what comes until then is among them.
+            if !followed.index.is_ready() {
+                continue;
+            }
             let handed = catch_unwind(AssertUnwindSafe(|| {
                 each_change(batch, lsn, table, followed.column, &mut |change| followed.index.apply(&[change]))
             }));

@@ -203,6 +203,12 @@ impl Index {
         }
     }
 
+    /// Whether it can be asked.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.status.lock().state == State::Ready
+    }
+
     /// Whether it is to go, so that no more work is worth while.
     #[must_use]
     pub fn is_dropping(&self) -> bool {
