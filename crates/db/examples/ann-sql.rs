@@ -12,7 +12,7 @@
 #[path = "../../vector/examples/kit/mod.rs"]
 mod kit;
 
-use kit::{Result, cpu, npy, number, text, words, write_npy};
+use kit::{Result, cpu, npy, number, text, words, write_found};
 use nodedb::blocking::Session;
 use nodedb::{Database, Value};
 use serde_json::{Value as Json, json};
@@ -108,12 +108,7 @@ impl Engine {
             }
         }
         let (seconds, cpu_seconds) = (began.elapsed().as_secs_f64(), cpu() - began_cpu);
-        let body: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
-        write_npy(text(message, "ids")?, "<i8", &[count, k], &body)?;
-        if let Some(path) = message.get("latencies").and_then(Json::as_str) {
-            let body: Vec<u8> = latencies.iter().flat_map(|seconds| seconds.to_le_bytes()).collect();
-            write_npy(path, "<f8", &[repeat, count], &body)?;
-        }
+        write_found(message, &ids, k, &latencies)?;
         Ok(json!({ "seconds": seconds, "cpu_seconds": cpu_seconds }))
     }
 }

@@ -226,7 +226,7 @@ impl Worker {
         for record in self.store.log().read(after.next())? {
             let record = record?;
             let batch = nodedb_base::Batch::decode(&record.payload)?;
-            follow::each_change(&batch, record.lsn, table, definition.column, &mut |change| index.apply(&[change]))?;
+            follow::each_change(&batch, record.lsn, table, definition.column, &mut |change| index.apply(change))?;
             self.check_wanted(index)?;
             last = record.lsn;
         }
@@ -399,7 +399,7 @@ impl Worker {
                 view.large(table.incarnation, row.id, column).map(|bytes| bytes.to_vec())
             })?;
             if let Some((value, version)) = value {
-                index.apply(&[Change { row: row.id, version, value: Some(&value) }]);
+                index.apply(Change { row: row.id, version, value: Some(&value) });
             }
             if at % SOME_ROWS == 0 {
                 self.check_wanted(index)?;

@@ -7,6 +7,7 @@ use nodedb_vector::{
     Effort, Element, Error as VectorError, Metric, Options, Quantisation, Search, Setting, Shape, Vector,
     VectorCollection,
 };
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -67,11 +68,18 @@ pub enum Hardness {
     Candidates(usize),
 }
 
+/// For EXPLAIN.
+impl fmt::Display for Hardness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Recall(recall) => write!(f, "recall {recall}"),
+            Self::Candidates(ef) => write!(f, "ef {ef}"),
+        }
+    }
+}
+
 /// What can be asked for nearest neighbours.
 pub trait Nearest: Send + Sync {
-    /// What is near.
-    fn metric(&self) -> Metric;
-
     /// The `k` nearest as of a commit, nearest first.
     ///
     /// # Errors
@@ -132,15 +140,12 @@ fn numbers(bytes: &[u8]) -> Vec<f32> {
 }
 
 impl Kind for VectorIndex {
-    fn apply(&self, changes: &[Change<'_>]) -> Result<()> {
-        for change in changes {
-            match change.value.map(numbers).filter(|vector| self.holds(vector)) {
-                Some(vector) => self.collection.insert(change.row.0, change.version.0, Vector::F32(&vector)),
-                None => self.collection.delete(change.row.0, change.version.0),
-            }
-            .map_err(error)?;
-        }
-        Ok(())
+    fn apply(&self, change: Change<'_>) -> Result<()> {
+        let changed = match change.value.map(numbers).filter(|vector| self.holds(vector)) {
+            Some(vector) => self.collection.insert(change.row.0, change.version.0, Vector::F32(&vector)),
+            None => self.collection.delete(change.row.0, change.version.0),
+        };
+        changed.map(drop).map_err(error)
     }
 
     fn checkpoint(&self, upper: Lsn) -> Result<()> {
@@ -186,10 +191,6 @@ impl Kind for VectorIndex {
 }
 
 impl Nearest for VectorIndex {
-    fn metric(&self) -> Metric {
-        self.collection.options().shape.metric
-    }
-
     fn nearest(&self, vector: &[f32], k: usize, at: Lsn, hardness: Hardness) -> Result<Vec<Neighbour>> {
         let effort = match hardness {
             Hardness::Recall(recall) => Effort::Recall(recall),

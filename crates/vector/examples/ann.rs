@@ -12,7 +12,7 @@
 
 mod kit;
 
-use kit::{Result, cpu, npy, number, text, words, write_npy};
+use kit::{Result, cpu, npy, number, text, words, write_found, write_npy};
 use nodedb_env::Env;
 use nodedb_vector::{Effort, Element, Filter, Metric, Options, Quantisation, Search, Shape, Vector, VectorCollection};
 use roaring::{RoaringBitmap, RoaringTreemap};
@@ -272,12 +272,7 @@ impl Engine {
             }
         }
         let (seconds, cpu_seconds) = (began.elapsed().as_secs_f64(), cpu() - began_cpu);
-        let body: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
-        write_npy(text(message, "ids")?, "<i8", &[count, k], &body)?;
-        if let Some(path) = message.get("latencies").and_then(Value::as_str).filter(|_| !latencies.is_empty()) {
-            let body: Vec<u8> = latencies.iter().flat_map(|s| s.to_le_bytes()).collect();
-            write_npy(path, "<f8", &[repeat, count], &body)?;
-        }
+        write_found(message, &ids, k, &latencies)?;
         distances.sort_unstable();
         let (median, most) = (distances.get(distances.len() / 2), distances.get(distances.len() * 99 / 100));
         Ok(json!({ "seconds": seconds, "cpu_seconds": cpu_seconds, "distances_p50": median, "distances_p99": most }))

@@ -125,7 +125,7 @@ impl Follower {
                 continue;
             }
             let handed = catch_unwind(AssertUnwindSafe(|| {
-                each_change(batch, lsn, table, followed.column, &mut |change| followed.index.apply(&[change]))
+                each_change(batch, lsn, table, followed.column, &mut |change| followed.index.apply(change))
             }));
             match handed {
                 Ok(Ok(())) => {}

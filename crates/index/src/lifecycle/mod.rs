@@ -35,11 +35,11 @@ pub struct Change<'v> {
 
 /// A kind of index, as its lifecycle sees it.
 pub trait Kind: fmt::Debug + Send + Sync {
-    /// Takes changes in. Doing it twice changes nothing.
+    /// Takes a change in. Doing it twice changes nothing.
     ///
     /// # Errors
     /// The index does not hold what it should any more, and must be built anew.
-    fn apply(&self, changes: &[Change<'_>]) -> Result<()>;
+    fn apply(&self, change: Change<'_>) -> Result<()>;
 
     /// Makes everything up to a commit durable.
     ///
@@ -227,11 +227,11 @@ impl Index {
         status.state == State::Ready && status.since <= at
     }
 
-    /// Takes changes in; a failure makes it [`State::Failed`], and is no failure of whoever commits.
-    pub fn apply(&self, changes: &[Change<'_>]) {
-        let bytes: usize = changes.iter().map(|change| 16 + change.value.map_or(0, <[u8]>::len)).sum();
+    /// Takes a change in; a failure makes it [`State::Failed`], and is no failure of whoever commits.
+    pub fn apply(&self, change: Change<'_>) {
+        let bytes = 16 + change.value.map_or(0, <[u8]>::len);
         self.pending.fetch_add(bytes as u64, Ordering::Relaxed);
-        if let Err(why) = self.kind.apply(changes) {
+        if let Err(why) = self.kind.apply(change) {
             self.fail(&why);
         }
     }

@@ -6,14 +6,13 @@ use crate::engine::Engine;
 use crate::outcome::{Column, Outcome};
 use crate::parse::{self, LiteralText};
 use crate::scan::access::{Access, integer};
-use crate::scan::{BatchReader, MOST_ROWS, Source};
+use crate::scan::{BatchReader, MOST_ROWS, Source, asked};
 use crate::statement::Statement;
 use crate::types::{TextStyle, arrow as mapping, build, cast};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use nodedb_base::{Error, Result, RowId, Type, Value};
-use nodedb_index::vector::Hardness;
-use nodedb_store::catalog::{DerivedIndex, Method, Table, VectorClass};
+use nodedb_store::catalog::{DerivedIndex, Table, VectorClass};
 use nodedb_store::{Transaction, View};
 use sqlparser::ast::{BinaryOperator, Expr, LimitClause, OrderBy, OrderByKind, Query};
 use std::sync::Arc;
@@ -50,10 +49,7 @@ impl NearestPlan {
     /// Those of reading.
     pub fn run(&self, engine: &Engine, statement: &Statement<'_>, view: &View) -> Result<Option<Outcome>> {
         let Some(Question { vector, k }) = self.question(statement) else { return Ok(None) };
-        let index = engine.indexes().get(self.index.id);
-        let is_known =
-            |index: &Arc<nodedb_index::Index>| index.serves(view.lsn()) && !view.has_written(self.table.incarnation);
-        let Some(index) = index.filter(is_known) else { return Ok(None) };
+        let Some(index) = asked(engine.indexes(), &self.index, &self.table, view) else { return Ok(None) };
         let Some(nearest) = index.kind().as_nearest() else { return Ok(None) };
         let found = nearest.nearest(&vector, k, view.lsn(), statement.settings.hardness());
         let Ok(found) = found.inspect_err(|why| index.note(why)) else { return Ok(None) };
@@ -81,14 +77,8 @@ impl NearestPlan {
     /// What EXPLAIN says of it.
     pub fn explain(&self, engine: &Engine, statement: &Statement<'_>, view: &View) -> Option<String> {
         let Question { k, .. } = self.question(statement)?;
-        let index = engine.indexes().get(self.index.id)?;
-        if !index.serves(view.lsn()) || view.has_written(self.table.incarnation) {
-            return None;
-        }
-        let how = match statement.settings.hardness() {
-            Hardness::Recall(recall) => format!("recall {recall}"),
-            Hardness::Candidates(ef) => format!("ef {ef}"),
-        };
+        asked(engine.indexes(), &self.index, &self.table, view)?;
+        let how = statement.settings.hardness();
         let names: Vec<_> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
         let (table, index, names) = (&self.table.name, &self.index.name, names.join(", "));
         Some(format!("Nearest: {table}, index {index} (approximate, {how}), first {k}, in order, columns [{names}]"))
@@ -144,11 +134,7 @@ pub fn plan(query: &Query, tx: &Transaction) -> Result<Option<NearestPlan>> {
         };
         let (class, at, constant) = distance(&table, query.order_by.as_ref()?)?;
         let Type::Vector(dimension) = table.columns.get(at)?.ty else { return None };
-        let fits = |index: &&DerivedIndex| {
-            let Method::Hnsw(hnsw) = &index.method;
-            usize::from(index.column) == at && hnsw.class == class
-        };
-        let index = table.derived.iter().find(fits)?.clone();
+        let index = table.vector_index(at, class)?.clone();
         let (columns, named) = output(&table, select)?;
         limit_by.is_empty().then(|| (columns, named, index, dimension as usize, constant.clone(), limit.clone()))
     };

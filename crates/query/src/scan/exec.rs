@@ -4,6 +4,7 @@ use super::access::{Access, estimated_rows, row_span};
 use super::order;
 use super::rows::{BatchReader, Source};
 use crate::error::to_datafusion;
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Result as DfResult;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -211,14 +212,24 @@ impl ExecutionPlan for ScanExec {
         let access = self.parts.get(partition).cloned().unwrap_or(Access::Nothing);
         let (source, schema) = (self.source.clone(), self.schema.clone());
         let reader = BatchReader::new(source, schema, access, self.backward, self.fetch).map_err(to_datafusion)?;
-        let metrics = BaselineMetrics::new(&self.metrics, partition);
-        let batches = futures::stream::iter(reader.map(move |batch| {
-            let _timer = metrics.elapsed_compute().timer();
-            if let Ok(batch) = &batch {
-                metrics.record_output(batch.num_rows());
-            }
-            batch.map_err(to_datafusion)
-        }));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), batches)))
+        Ok(stream(reader, &self.schema, BaselineMetrics::new(&self.metrics, partition)))
     }
+}
+
+/// Batches as the output of an operator, which is measured.
+pub fn stream(
+    batches: impl Iterator<Item = Result<RecordBatch>> + Send + 'static,
+    schema: &SchemaRef,
+    metrics: BaselineMetrics,
+) -> SendableRecordBatchStream {
+    let mut batches = batches;
+    let measured = std::iter::from_fn(move || {
+        let _timer = metrics.elapsed_compute().timer();
+        let batch = batches.next()?;
+        if let Ok(batch) = &batch {
+            metrics.record_output(batch.num_rows());
+        }
+        Some(batch.map_err(to_datafusion))
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema.clone(), futures::stream::iter(measured)))
 }

@@ -12,7 +12,7 @@ mod rows;
 
 pub use bounds::IndexedExpr;
 pub use exec::{ScanExec, describe};
-pub use nearest::{Asking, MOST_ROWS, NearestByIndex};
+pub use nearest::{Asking, MOST_ROWS, NearestByIndex, asked};
 pub use order::OrderByKey;
 pub use rows::{BatchReader, Source};
 

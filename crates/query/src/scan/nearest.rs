@@ -5,9 +5,8 @@
 //! in the end all rows.
 
 use super::access::Access;
-use super::exec::ScanExec;
+use super::exec::{ScanExec, stream};
 use super::rows::{BatchReader, Source};
-use crate::error::to_datafusion;
 use crate::types::{TextStyle, cast, value_at};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::filter_record_batch;
@@ -27,12 +26,12 @@ use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSe
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use nodedb_base::{Error, Result, RowId, Type, Value};
 use nodedb_index::vector::Hardness;
 use nodedb_index::{Index, Indexes};
-use nodedb_store::catalog::{DerivedIndex, Method, Table, VectorClass};
+use nodedb_store::View;
+use nodedb_store::catalog::{DerivedIndex, Table, VectorClass};
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
@@ -77,12 +76,8 @@ pub struct NearestExec {
 impl DisplayAs for NearestExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Question { index, k, hardness, .. } = &self.question;
-        write!(f, "Nearest: {}, index {} (approximate, ", self.source.table.name, index.name)?;
-        match hardness {
-            Hardness::Recall(recall) => write!(f, "recall {recall}")?,
-            Hardness::Candidates(ef) => write!(f, "ef {ef}")?,
-        }
-        write!(f, "), first {k}")?;
+        let table = &self.source.table.name;
+        write!(f, "Nearest: {table}, index {} (approximate, {hardness}), first {k}", index.name)?;
         if let Some(filter) = &self.filter {
             write!(f, ", where {filter}")?;
         }
@@ -126,15 +121,8 @@ impl ExecutionPlan for NearestExec {
             question: self.question.clone(),
             filter: self.filter.clone(),
         };
-        let metrics = BaselineMetrics::new(&self.metrics, partition);
-        let batches = futures::stream::iter(Batches::Waiting(Box::new(search)).map(move |batch| {
-            let _timer = metrics.elapsed_compute().timer();
-            if let Ok(batch) = &batch {
-                metrics.record_output(batch.num_rows());
-            }
-            batch.map_err(to_datafusion)
-        }));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), batches)))
+        let batches = Batches::Waiting(Box::new(search));
+        Ok(stream(batches, &self.schema, BaselineMetrics::new(&self.metrics, partition)))
     }
 }
 
@@ -177,9 +165,8 @@ impl Search {
     fn run(&self) -> Result<Batches> {
         let Source { view, table, .. } = &self.source;
         let Question { index, vector, k, hardness } = &self.question;
-        // What the transaction itself has written, no index knows.
-        let is_known = index.serves(view.lsn()) && !view.has_written(table.incarnation);
-        let Some(nearest) = index.kind().as_nearest().filter(|_| is_known) else { return self.all() };
+        // It may have failed since the plan was made.
+        let Some(nearest) = index.kind().as_nearest().filter(|_| index.serves(view.lsn())) else { return self.all() };
         view.note_table(table.incarnation)?;
         let (mut batches, mut passed, mut seen) = (Vec::new(), 0, HashSet::new());
         let mut candidates = *k;
@@ -332,11 +319,11 @@ fn nearest(scan: &ScanExec, order: &Arc<dyn PhysicalExpr>, k: usize, filter: Fil
     }
     let (class, column, vector) = distance(order)?;
     let column = scan.table_column(column)?;
-    let (definition, dimension) = index_of(&source.table, column, class)?;
-    let index = asking.indexes.get(definition.id)?;
-    if vector.len() != dimension as usize || !index.serves(source.view.lsn()) {
+    let Type::Vector(dimension) = source.table.columns.get(column)?.ty else { return None };
+    if vector.len() != dimension as usize {
         return None;
     }
+    let index = asked(&asking.indexes, source.table.vector_index(column, class)?, &source.table, &source.view)?;
     let schema = scan.schema();
     let properties = Arc::new(PlanProperties::new(
         EquivalenceProperties::new(schema.clone()),
@@ -349,13 +336,9 @@ fn nearest(scan: &ScanExec, order: &Arc<dyn PhysicalExpr>, k: usize, filter: Fil
     Some(Arc::new(NearestExec { source, schema, question, filter, properties, metrics }))
 }
 
-fn index_of(table: &Table, column: usize, class: VectorClass) -> Option<(&DerivedIndex, u32)> {
-    let Type::Vector(dimension) = table.columns.get(column)?.ty else { return None };
-    let fits = |index: &&DerivedIndex| {
-        let Method::Hnsw(hnsw) = &index.method;
-        usize::from(index.column) == column && hnsw.class == class
-    };
-    Some((table.derived.iter().find(fits)?, dimension))
+/// An index that may be asked: it is complete for this reader, whose transaction has written nothing that no index knows.
+pub fn asked(indexes: &Indexes, index: &DerivedIndex, table: &Table, view: &View) -> Option<Arc<Index>> {
+    indexes.get(index.id).filter(|index| index.serves(view.lsn()) && !view.has_written(table.incarnation))
 }
 
 /// The parts of a distance between a column and a constant.

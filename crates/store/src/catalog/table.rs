@@ -228,6 +228,15 @@ impl Table {
         self.indexes.iter().find(|index| index.id == id)
     }
 
+    /// The vector index of a column by which vectors of such a class are near.
+    #[must_use]
+    pub fn vector_index(&self, column: usize, class: VectorClass) -> Option<&DerivedIndex> {
+        self.derived.iter().find(|index| {
+            let Method::Hnsw(hnsw) = &index.method;
+            usize::from(index.column) == column && hnsw.class == class
+        })
+    }
+
     /// The lives whose entries go when the table goes: its own and those of its indexes.
     pub fn lives(&self) -> impl Iterator<Item = Incarnation> {
         std::iter::once(self.incarnation).chain(self.indexes.iter().map(|index| index.id))

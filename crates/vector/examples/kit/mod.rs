@@ -66,3 +66,17 @@ pub fn cpu() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
+
+/// Writes what a search has found, `k` ids a query, and how long each query took in each turn, where that is wanted.
+pub fn write_found(message: &Value, ids: &[i64], k: usize, latencies: &[f64]) -> Result<()> {
+    let count = ids.len() / k.max(1);
+    let body: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+    write_npy(text(message, "ids")?, "<i8", &[count, k], &body)?;
+    match message.get("latencies").and_then(Value::as_str).filter(|_| !latencies.is_empty()) {
+        Some(path) => {
+            let body: Vec<u8> = latencies.iter().flat_map(|seconds| seconds.to_le_bytes()).collect();
+            write_npy(path, "<f8", &[latencies.len() / count.max(1), count], &body)
+        }
+        None => Ok(()),
+    }
+}

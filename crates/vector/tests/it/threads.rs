@@ -121,6 +121,8 @@ fn nobody_disturbs_anybody() {
         });
         shared.change()
     });
+    let searches = shared.searches.load(Ordering::Relaxed);
+    assert!(searches >= SEARCHES, "{searches}");
     let Shared { collection, model, .. } = shared;
     let model = model.into_inner().unwrap();
     collection.settle().unwrap();
