@@ -1,10 +1,14 @@
 //! Derived indexes: functions of the commit log that make it fast to find, while the store decides what is true.
 //!
 //! [`lifecycle`] knows what states an index is in, and a kind only by its outside; [`vector`] is the kind that finds
-//! nearest neighbours. `docs/index-lifecycle.md` is the page.
+//! nearest neighbours, [`text`] the one that finds words. `docs/index-lifecycle.md` is the page.
+
+#![deny(unsafe_code)]
 
 pub mod lifecycle;
+pub mod text;
 pub mod vector;
 
 pub use lifecycle::{Alarm, Change, Index, Indexes, Kind, State, Status};
+pub use text::{Matches, TextIndex, TextOptions, TextQuery, TextSnapshot};
 pub use vector::{Nearest, VectorIndex, VectorOptions};

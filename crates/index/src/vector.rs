@@ -141,7 +141,8 @@ fn numbers(bytes: &[u8]) -> Vec<f32> {
 
 impl Kind for VectorIndex {
     fn apply(&self, change: Change<'_>) -> Result<()> {
-        let changed = match change.value.map(numbers).filter(|vector| self.holds(vector)) {
+        let value = change.values.first().copied().flatten();
+        let changed = match value.map(numbers).filter(|vector| self.holds(vector)) {
             Some(vector) => self.collection.insert(change.row.0, change.version.0, Vector::F32(&vector)),
             None => self.collection.delete(change.row.0, change.version.0),
         };

@@ -22,15 +22,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A change of the column that an index covers.
+/// A change of a column that an index covers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Change<'v> {
     /// The row.
     pub row: RowId,
     /// The commit that set the column, or that removed the row.
     pub version: Lsn,
-    /// The column's bytes in the row codec; `None` if it is NULL now, or the row is gone.
-    pub value: Option<&'v [u8]>,
+    /// The covered columns' bytes in the row codec, `None` where one is NULL; nothing at all if the row is gone.
+    pub values: &'v [Option<&'v [u8]>],
 }
 
 /// A kind of index, as its lifecycle sees it.
@@ -69,7 +69,14 @@ pub trait Kind: fmt::Debug + Send + Sync {
     fn size(&self) -> Size;
 
     /// As what can be asked for nearest neighbours.
-    fn as_nearest(&self) -> Option<&dyn crate::Nearest>;
+    fn as_nearest(&self) -> Option<&dyn crate::Nearest> {
+        None
+    }
+
+    /// As what can be asked for the rows that match a text query.
+    fn as_matches(&self) -> Option<&dyn crate::Matches> {
+        None
+    }
 }
 
 /// How large an index is.
@@ -229,7 +236,7 @@ impl Index {
 
     /// Takes a change in; a failure makes it [`State::Failed`], and is no failure of whoever commits.
     pub fn apply(&self, change: Change<'_>) {
-        let bytes = 16 + change.value.map_or(0, <[u8]>::len);
+        let bytes = 16 + change.values.iter().flatten().map(|value| value.len()).sum::<usize>();
         self.pending.fetch_add(bytes as u64, Ordering::Relaxed);
         if let Err(why) = self.kind.apply(change) {
             self.fail(&why);

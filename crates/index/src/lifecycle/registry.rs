@@ -13,11 +13,11 @@ pub struct Indexes {
     following: RwLock<HashMap<Incarnation, Vec<Followed>>>,
 }
 
-/// An index that is told of each change of a column.
+/// An index that is told of each change of some columns.
 #[derive(Clone, Debug)]
 pub struct Followed {
-    /// The column's number.
-    pub column: u16,
+    /// The columns' numbers.
+    pub columns: Vec<u16>,
     /// Who wants to know.
     pub index: Arc<Index>,
 }
@@ -42,12 +42,12 @@ impl Indexes {
         self.all.write().insert(index.id, index);
     }
 
-    /// Tells an index of changes of a column of some rows from now on.
-    pub fn follow(&self, rows: Incarnation, column: u16, index: Arc<Index>) {
+    /// Tells an index of changes of columns of some rows from now on.
+    pub fn follow(&self, rows: Incarnation, columns: Vec<u16>, index: Arc<Index>) {
         let mut following = self.following.write();
         let of_rows = following.entry(rows).or_default();
         of_rows.retain(|followed| followed.index.id != index.id);
-        of_rows.push(Followed { column, index });
+        of_rows.push(Followed { columns, index });
     }
 
     /// Who follows some rows.

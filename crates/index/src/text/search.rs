@@ -1,0 +1,244 @@
+//! Searching: one query over all parts and the tail, as of a commit, with one set of statistics.
+
+use super::analysis::{Fields, TextOptions};
+use super::part::{Document, Part, error};
+use super::query;
+use super::tail::Tail;
+use nodedb_base::{Error, Lsn, Result, RowId};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::ops::Range;
+use std::sync::Arc;
+use tantivy::query::{Bm25StatisticsProvider, EnableScoring, Query, Weight};
+use tantivy::schema::Field;
+use tantivy::snippet::SnippetGenerator;
+use tantivy::{Searcher, Term};
+
+/// A query over the columns of an index, which can be asked of the index and of single rows.
+pub struct TextQuery {
+    fields: Fields,
+    query: Box<dyn Query>,
+}
+
+impl std::fmt::Debug for TextQuery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TextQuery").field("query", &self.query).finish_non_exhaustive()
+    }
+}
+
+/// A row that matches.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Match {
+    /// The row.
+    pub row: RowId,
+    /// The commit that set its texts.
+    pub version: Lsn,
+    /// Its BM25 score; more is better.
+    pub score: f32,
+}
+
+impl TextQuery {
+    /// Reads a query; its language is described in `docs/search.md`.
+    ///
+    /// # Errors
+    /// `Statement`: 42601 if it cannot be read, 42703 for a column that the index does not cover, 0A000 for a phrase in a
+    /// column that keeps no positions.
+    pub fn new(options: &TextOptions, text: &str) -> Result<Self> {
+        let fields = Fields::new(options)?;
+        let query = query::parse(text, &fields)?;
+        Ok(Self { fields, query })
+    }
+
+    /// Whether rows match, by themselves.
+    ///
+    /// # Errors
+    /// `Internal`.
+    pub fn matches(&self, rows: impl IntoIterator<Item = Vec<String>>) -> Result<Vec<bool>> {
+        let scores = self.scored(rows, None)?;
+        Ok(scores.iter().map(Option::is_some).collect())
+    }
+
+    /// The scores of rows that match, as the index gives them: by what it knows of how common words are.
+    ///
+    /// # Errors
+    /// `Internal`, and those of reading the index.
+    pub fn scores(
+        &self,
+        rows: impl IntoIterator<Item = Vec<String>>,
+        index: &TextSnapshot,
+    ) -> Result<Vec<Option<f32>>> {
+        self.scored(rows, Some(index).filter(|index| index.documents() > 0))
+    }
+
+    fn scored(
+        &self,
+        rows: impl IntoIterator<Item = Vec<String>>,
+        statistics: Option<&TextSnapshot>,
+    ) -> Result<Vec<Option<f32>>> {
+        let document = |(at, texts)| Document { row: RowId(at as u64), version: Lsn::ZERO, texts };
+        let documents: Vec<_> = rows.into_iter().enumerate().map(document).collect();
+        let mut scores = vec![None; documents.len()];
+        if documents.is_empty() {
+            return Ok(scores);
+        }
+        let part = Part::in_memory(&self.fields, &documents)?;
+        let weight = match statistics {
+            Some(index) => self.weight(index, part.searcher())?,
+            None => self.query.weight(EnableScoring::enabled_from_searcher(part.searcher())).map_err(error)?,
+        };
+        let mut set = |document: u32, score| {
+            if let Some(of_row) = scores.get_mut(document as usize) {
+                *of_row = Some(score);
+            }
+        };
+        weight.for_each(part.segment()?, &mut set).map_err(error)?;
+        Ok(scores)
+    }
+
+    fn weight(&self, statistics: &TextSnapshot, searcher: &Searcher) -> Result<Box<dyn Weight>> {
+        let scoring = EnableScoring::enabled_from_statistics_provider(statistics, searcher);
+        self.query.weight(scoring).map_err(error)
+    }
+
+    /// The best passage of a column's text, at most so many characters long, and where in it the query's words stand.
+    ///
+    /// # Errors
+    /// `Internal` if there is no such column.
+    pub fn snippet(&self, column: usize, text: &str, most: usize) -> Result<(String, Vec<Range<usize>>)> {
+        let Some((_, field)) = self.fields.texts.get(column) else {
+            return Err(Error::internal(format!("a text index has no column {column}")));
+        };
+        let mut terms = BTreeMap::new();
+        self.query.query_terms(&mut |term: &Term, _| {
+            if let (true, Some(text)) = (term.field() == *field, term.value().as_str()) {
+                terms.insert(text.to_owned(), 1.0);
+            }
+        });
+        let generator = SnippetGenerator::new(terms, self.fields.analyzer(column)?, *field, most);
+        let snippet = generator.snippet(text);
+        if snippet.is_empty() {
+            return Ok((text.chars().take(most).collect(), Vec::new()));
+        }
+        Ok((snippet.fragment().to_owned(), snippet.highlighted().to_vec()))
+    }
+}
+
+/// An index at a moment. It can be asked as of that time and earlier ones.
+#[derive(Debug)]
+pub struct TextSnapshot {
+    parts: Vec<Arc<Part>>,
+    tails: Vec<Arc<Tail>>,
+    /// How many of the parts are files.
+    sealed: usize,
+}
+
+/// What a document is compared by: the better one is less.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Ranked(Match);
+
+impl Eq for Ranked {}
+
+impl Ord for Ranked {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.0.score.total_cmp(&self.0.score).then(self.0.row.cmp(&other.0.row))
+    }
+}
+
+impl PartialOrd for Ranked {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The score that a row must pass to be among the best.
+fn least(best: &BinaryHeap<Ranked>, k: usize) -> f32 {
+    match best.peek() {
+        Some(worst) if best.len() >= k => worst.0.score,
+        _ => f32::MIN,
+    }
+}
+
+impl TextSnapshot {
+    pub(super) fn new(parts: Vec<Arc<Part>>, tails: Vec<Arc<Tail>>, sealed: usize) -> Self {
+        Self { parts, tails, sealed }
+    }
+
+    /// Documents, ended ones included.
+    #[must_use]
+    pub fn documents(&self) -> usize {
+        self.parts.iter().map(|part| part.len()).sum()
+    }
+
+    /// How many parts are searched: in files, and in memory.
+    #[must_use]
+    pub const fn parts(&self) -> (usize, usize) {
+        (self.sealed, self.parts.len() - self.sealed)
+    }
+
+    /// The row of a document that is there as of a commit.
+    fn visible(&self, part: &Part, document: u32, at: Lsn) -> Option<(RowId, Lsn)> {
+        let (row, version) = part.key(document);
+        let stays = || self.tails.iter().all(|tail| tail.leaves(row, version, at));
+        (version <= at && !part.has_ended(document, at) && stays()).then_some((row, version))
+    }
+
+    /// The `k` best rows as of a commit, the best first.
+    ///
+    /// # Errors
+    /// `Damaged` if a file is.
+    pub fn top(&self, query: &TextQuery, k: usize, at: Lsn) -> Result<Vec<Match>> {
+        let mut best: BinaryHeap<Ranked> = BinaryHeap::with_capacity(k.min(10_000) + 1);
+        if k == 0 {
+            return Ok(Vec::new());
+        }
+        for part in self.parts.iter().filter(|part| part.len() > 0) {
+            let weight = query.weight(self, part.searcher())?;
+            let threshold = least(&best, k);
+            let mut take = |document, score| {
+                if let Some((row, version)) = self.visible(part, document, at) {
+                    best.push(Ranked(Match { row, version, score }));
+                    if best.len() > k {
+                        best.pop();
+                    }
+                }
+                least(&best, k)
+            };
+            weight.for_each_pruning(threshold, part.segment()?, &mut take).map_err(error)?;
+        }
+        Ok(best.into_sorted_vec().into_iter().map(|Ranked(found)| found).collect())
+    }
+
+    /// All rows that match as of a commit, by their numbers.
+    ///
+    /// # Errors
+    /// `Damaged` if a file is.
+    pub fn all(&self, query: &TextQuery, at: Lsn) -> Result<Vec<RowId>> {
+        let mut rows = Vec::new();
+        for part in self.parts.iter().filter(|part| part.len() > 0) {
+            let scoring = EnableScoring::disabled_from_searcher(part.searcher());
+            let weight = query.query.weight(scoring).map_err(error)?;
+            let mut take = |documents: &[u32]| {
+                let visible = documents.iter().filter_map(|document| self.visible(part, *document, at));
+                rows.extend(visible.map(|(row, _)| row));
+            };
+            weight.for_each_no_score(part.segment()?, &mut take).map_err(error)?;
+        }
+        rows.sort_unstable();
+        rows.dedup();
+        Ok(rows)
+    }
+}
+
+impl Bm25StatisticsProvider for TextSnapshot {
+    fn total_num_tokens(&self, field: Field) -> tantivy::Result<u64> {
+        self.parts.iter().map(|part| part.searcher().total_num_tokens(field)).sum()
+    }
+
+    fn total_num_docs(&self) -> tantivy::Result<u64> {
+        self.parts.iter().map(|part| part.searcher().total_num_docs()).sum()
+    }
+
+    fn doc_freq(&self, term: &Term) -> tantivy::Result<u64> {
+        self.parts.iter().map(|part| part.searcher().doc_freq(term)).sum()
+    }
+}

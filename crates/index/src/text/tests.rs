@@ -1,0 +1,291 @@
+use super::*;
+use nodedb_base::RowId;
+use nodedb_env::Env;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+const WORDS: [&str; 8] = ["red", "green", "blue", "fox", "hen", "runs", "sleeps", "high"];
+
+fn column(name: &str) -> TextColumn {
+    TextColumn { name: name.to_owned(), cut: Cut::Words, language: None, stopwords: false, positions: true, boost: 1.0 }
+}
+
+fn options() -> TextOptions {
+    TextOptions { columns: vec![column("title"), column("body")] }
+}
+
+fn apply(index: &TextIndex, row: u64, version: u64, texts: Option<[&str; 2]>) {
+    let values = texts.map(|texts| texts.map(|text| Some(text.as_bytes())));
+    let values = values.as_ref().map_or(&[][..], |values| &values[..]);
+    index.apply(Change { row: RowId(row), version: Lsn(version), values }).unwrap();
+}
+
+fn fresh(env: &Env) -> TextIndex {
+    let dir = Path::new("/index");
+    env.files.create_dir_all(dir).unwrap();
+    TextIndex::create(env.clone(), dir, &options()).unwrap()
+}
+
+fn found(index: &TextIndex, text: &str, at: u64) -> Vec<u64> {
+    let query = TextQuery::new(&options(), text).unwrap();
+    index.snapshot().unwrap().all(&query, Lsn(at)).unwrap().iter().map(|row| row.0).collect()
+}
+
+#[test]
+fn the_language_of_queries() {
+    let env = Env::memory();
+    let index = fresh(&env);
+    let rows = [
+        ["Red fox", "The quick fox runs over the sleeping hen."],
+        ["Blue hen", "A hen runs from a fox-like animal."],
+        ["Green", "Nothing but grass, and a foxglove."],
+    ];
+    for (row, texts) in (1..).zip(rows) {
+        apply(&index, row, row, Some(texts));
+    }
+    for (query, rows) in [
+        ("fox", vec![1, 2]),
+        ("FOX hen", vec![1, 2]),
+        ("red AND hen", vec![1]),
+        ("hen -red", vec![2]),
+        ("hen NOT red", vec![2]),
+        ("+hen green", vec![1, 2]),
+        ("title:hen", vec![2]),
+        ("title:(red OR green)", vec![1, 3]),
+        ("\"quick fox\"", vec![1]),
+        ("\"fox quick\"", vec![]),
+        ("\"quick runs\"", vec![]),
+        ("\"quick runs\"~1", vec![1]),
+        ("fox*", vec![1, 2, 3]),
+        ("gras~", vec![3]),
+        ("gxyss~2", vec![3]),
+        ("fox-like", vec![2]),
+        ("red^3 blue", vec![1, 2]),
+        ("... !", vec![]),
+        ("", vec![]),
+        ("body:\"fox\\-like\" OR nowhere", vec![2]),
+        ("(red OR blue) AND hen AND NOT quick", vec![2]),
+    ] {
+        assert_eq!(found(&index, query, 9), rows, "{query}");
+    }
+    for (query, code) in [
+        ("(red", "42601"),
+        ("red)", "42601"),
+        ("\"red", "42601"),
+        ("-red", "42601"),
+        ("red^x", "42601"),
+        ("colour:red", "42703"),
+        ("red~7", "22023"),
+        (&"(".repeat(99), "54001"),
+        (&"a ".repeat(2000), "54000"),
+    ] {
+        let error = TextQuery::new(&options(), query).unwrap_err();
+        assert_eq!(error.sqlstate().as_str(), code, "{query}: {error}");
+    }
+}
+
+#[test]
+fn columns_are_cut_as_they_say() {
+    let cut = |cut: Cut, language: Option<&str>, stopwords: bool, text: &str, query: &str| {
+        let language = language.map(str::to_owned);
+        let column = TextColumn { cut, language, stopwords, positions: false, ..column("c") };
+        let options = TextOptions { columns: vec![column] };
+        TextQuery::new(&options, query).unwrap().matches([vec![text.to_owned()]]).unwrap() == [true]
+    };
+    assert!(cut(Cut::Words, Some("english"), true, "the runners were running", "run"));
+    assert!(!cut(Cut::Words, Some("english"), true, "the runners were running", "the"));
+    assert!(cut(Cut::Words, Some("german"), false, "die Häuser", "Haus"));
+    assert!(cut(Cut::Whitespace, None, false, "std::vec::Vec<u8> x", "std\\:\\:vec\\:\\:Vec<u8>"));
+    assert!(cut(Cut::Ngram(3, 3), None, false, "let parse_query = 1", "e_quer"));
+    assert!(!cut(Cut::Ngram(3, 3), None, false, "let parse_query = 1", "query_"));
+    assert!(cut(Cut::Prefix(1, 8), None, false, "an incomplete sentence", "inco"));
+    assert!(!cut(Cut::Prefix(1, 8), None, false, "an incomplete sentence", "complete"));
+    assert!(cut(Cut::Raw, None, false, "AB-12 3", "AB\\-12\\ 3"));
+    assert!(cut(Cut::Cjk, None, false, "東京都に住む", "京都"));
+    assert!(!cut(Cut::Cjk, None, false, "東京都に住む", "京住"));
+    assert!("ngram(4,2)".parse::<Cut>().is_err() && "words(1,2)".parse::<Cut>().is_err());
+    assert_eq!("prefix(2, 9)".parse::<Cut>().unwrap(), Cut::Prefix(2, 9));
+}
+
+#[test]
+fn snippets_show_where() {
+    let query = TextQuery::new(&options(), "body:fox").unwrap();
+    let text = format!("{} the fox jumps {}", "word ".repeat(60), "tail ".repeat(60));
+    let (passage, places) = query.snippet(1, &text, 40).unwrap();
+    assert!(passage.len() <= 40 && places.len() == 1 && &passage[places[0].clone()] == "fox", "{passage}");
+    assert_eq!(query.snippet(1, "nothing of the kind", 10).unwrap(), ("nothing of".to_owned(), vec![]));
+}
+
+/// The same documents in an index of tantivy's own, written by tantivy's own writer.
+#[test]
+fn scores_are_those_of_tantivy() {
+    use tantivy::collector::TopDocs;
+    let env = Env::memory();
+    let index = fresh(&env);
+    let fields = analysis::Fields::new(&options()).unwrap();
+    let mut theirs = tantivy::Index::create_in_ram(fields.schema.clone());
+    theirs.set_tokenizers(fields.tokenizers.clone());
+    let mut writer = theirs.writer_with_num_threads::<tantivy::TantivyDocument>(1, 20_000_000).unwrap();
+    let mut random = 7_u64;
+    let mut word = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        WORDS[(random >> 33) as usize % WORDS.len()]
+    };
+    for row in 1..=10_000_u64 {
+        let (title, body) = (word(), format!("{} {} {}", word(), word(), word()));
+        apply(&index, row, row, Some([title, &body]));
+        let mut document = tantivy::TantivyDocument::new();
+        document.add_u64(fields.row, row);
+        document.add_text(fields.texts[0].1, title);
+        document.add_text(fields.texts[1].1, &body);
+        writer.add_document(document).unwrap();
+        if row % 3_000 == 0 {
+            while index.work().unwrap() {}
+        }
+    }
+    writer.commit().unwrap();
+    let searcher = theirs.reader().unwrap().searcher();
+    let settle = [false, true];
+    for settled in settle {
+        if settled {
+            index.filled().unwrap();
+        }
+        let snapshot = index.snapshot().unwrap();
+        assert!(settled == (snapshot.parts() == (1, 0)), "{:?}", snapshot.parts());
+        for text in ["fox", "red AND hen", "\"green blue\"", "title:fox runs^2", "sleeps -high"] {
+            let query = TextQuery::new(&options(), text).unwrap();
+            let ours: Vec<f32> = snapshot.top(&query, 10, Lsn::MAX).unwrap().iter().map(|found| found.score).collect();
+            let wanted = searcher.search(&query::parse(text, &fields).unwrap(), &TopDocs::with_limit(10).order_by_score());
+            let wanted: Vec<f32> = wanted.unwrap().iter().map(|(score, _)| *score).collect();
+            assert_eq!(ours, wanted, "{text}");
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put(u64, [Vec<usize>; 2]),
+    Remove(u64),
+    Work,
+    Fill,
+    Checkpoint,
+    Reopen,
+    Raise(u64),
+    Ask(usize, u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let words = || prop::collection::vec(0..WORDS.len(), 0..5);
+    let step = prop_oneof![
+        6 => (0..12_u64, words(), words()).prop_map(|(row, title, body)| Step::Put(row, [title, body])),
+        2 => (0..12_u64).prop_map(Step::Remove),
+        1 => Just(Step::Work),
+        1 => Just(Step::Fill),
+        1 => Just(Step::Checkpoint),
+        1 => Just(Step::Reopen),
+        1 => (0..9_u64).prop_map(Step::Raise),
+        5 => (0..WORDS.len(), 0..9_u64).prop_map(|(word, back)| Step::Ask(word, back)),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+type Rows = BTreeMap<u64, [String; 2]>;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Any history of rows, as of any commit that readers may still see, through files and reopenings.
+    #[test]
+    fn what_is_found_is_what_is_there(steps in steps()) {
+        let env = Env::memory();
+        let mut index = fresh(&env);
+        let (mut history, mut since): (Vec<Rows>, u64) = (vec![Rows::new()], 0);
+        index.checkpoint(Lsn(0)).unwrap();
+        let (mut upper, mut log): (u64, Vec<(u64, u64, Option<[String; 2]>)>) = (0, Vec::new());
+        for step in steps {
+            let now = history.len() as u64;
+            let mut change = |index: &TextIndex, row: u64, texts: Option<[String; 2]>| {
+                let mut rows = history.last().unwrap().clone();
+                match &texts {
+                    Some(texts) => _ = rows.insert(row, texts.clone()),
+                    None => _ = rows.remove(&row),
+                }
+                apply(index, row, now, texts.as_ref().map(|texts| [&*texts[0], &*texts[1]]));
+                history.push(rows);
+                log.push((now, row, texts));
+            };
+            match step {
+                Step::Put(row, words) => {
+                    let text = |at: usize| words[at].iter().map(|w| WORDS[*w]).collect::<Vec<_>>().join(" ");
+                    change(&index, row, Some([text(0), text(1)]));
+                }
+                Step::Remove(row) => change(&index, row, None),
+                Step::Work => while index.work().unwrap() {},
+                Step::Fill => index.filled().unwrap(),
+                Step::Checkpoint => {
+                    upper = now - 1;
+                    index.checkpoint(Lsn(upper)).unwrap();
+                }
+                Step::Reopen => {
+                    let (opened, found) = TextIndex::open(env.clone(), Path::new("/index"), &options()).unwrap();
+                    prop_assert_eq!(found.0, upper);
+                    index = opened;
+                    since = since.max(upper);
+                    for (at, row, texts) in log.iter().filter(|(at, ..)| *at > upper) {
+                        apply(&index, *row, *at, texts.as_ref().map(|texts| [&*texts[0], &*texts[1]]));
+                    }
+                }
+                Step::Raise(back) => {
+                    since = since.max((now - 1).saturating_sub(back));
+                    index.raise_since(Lsn(since));
+                }
+                Step::Ask(word, back) => {
+                    let at = (now - 1).saturating_sub(back).max(since);
+                    let word = WORDS[word];
+                    let rows = history[at as usize].iter();
+                    let has = |texts: &[String; 2]| texts.iter().any(|text| text.split(' ').any(|w| w == word));
+                    let wanted: Vec<u64> = rows.filter(|(_, texts)| has(texts)).map(|(row, _)| *row).collect();
+                    prop_assert_eq!(found(&index, word, at), wanted.clone(), "{} at {}", word, at);
+                    let query = TextQuery::new(&options(), word).unwrap();
+                    let snapshot = index.snapshot().unwrap();
+                    let top = snapshot.top(&query, 3, Lsn(at)).unwrap();
+                    prop_assert_eq!(top.len(), wanted.len().min(3));
+                    let texts = top.iter().map(|found| history[at as usize][&found.row.0].to_vec());
+                    let scores: Vec<f32> = query.scores(texts, &snapshot).unwrap().into_iter().map(Option::unwrap).collect();
+                    prop_assert_eq!(scores, top.iter().map(|found| found.score).collect::<Vec<_>>());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_damaged_part_is_noticed() {
+    let env = Env::memory();
+    let index = fresh(&env);
+    for row in 0..50 {
+        apply(&index, row, row + 1, Some(["red fox", "the quick one"]));
+    }
+    index.checkpoint(Lsn(50)).unwrap();
+    drop(index);
+    let open = || TextIndex::open(env.clone(), Path::new("/index"), &options()).map(drop);
+    open().unwrap();
+    let part = Path::new("/index/part-1");
+    let (mut silent, mut found) = (0, 0);
+    for name in env.files.list(part).unwrap() {
+        let path = part.join(name);
+        let whole = env.files.read(&path).unwrap();
+        for at in (0..whole.len()).step_by(97) {
+            let mut bad = whole.clone();
+            bad[at] ^= 0x40;
+            env.files.write_atomically(&path, &bad).unwrap();
+            if open().is_err() { found += 1 } else { silent += 1 }
+        }
+        env.files.remove(&path).unwrap();
+        let is_needed = open().is_err();
+        env.files.write_atomically(&path, &whole).unwrap();
+        assert!(is_needed || path.ends_with(".managed.json"), "{}", path.display());
+    }
+    open().unwrap();
+    assert!(found > 20 && silent <= 3, "{found} found, {silent} not");
+}
