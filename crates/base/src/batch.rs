@@ -14,7 +14,22 @@ pub struct Batch {
 /// Who is told of each commit, in order, before anybody can see it.
 pub trait CommitObserver: Send + Sync {
     /// A commit is durable. Whatever goes wrong with the observer is no failure of the commit.
-    fn committed(&self, lsn: crate::Lsn, batch: &Batch);
+    fn committed(&self, lsn: crate::Lsn, batch: &Batch, stored: &dyn StoredRows);
+}
+
+/// What a batch does not say of the rows that it changes.
+pub trait StoredRows {
+    /// The row as it was before the commit, and the commit that wrote it; `None` if it is not there or not known.
+    ///
+    /// # Errors
+    /// Those of reading.
+    fn before(&self, incarnation: Incarnation, row: RowId) -> Result<Option<(crate::Lsn, Vec<u8>)>>;
+
+    /// A value that lies out of line and that the commit has left as it was; `None` if it is not there any more.
+    ///
+    /// # Errors
+    /// Those of reading.
+    fn large(&self, incarnation: Incarnation, row: RowId, column: u16) -> Result<Option<Vec<u8>>>;
 }
 
 /// What happened to a row.

@@ -14,7 +14,7 @@ mod numeric;
 mod types;
 mod value;
 
-pub use batch::{Batch, CatalogChange, CommitObserver, KeyEntry, LargeValue, RowChange, RowOp};
+pub use batch::{Batch, CatalogChange, CommitObserver, KeyEntry, LargeValue, RowChange, RowOp, StoredRows};
 pub use decode::{Reader, Writer};
 pub use error::{Error, Report, Result, SqlState};
 pub use id::{Incarnation, Lsn, RowId};

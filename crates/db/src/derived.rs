@@ -7,17 +7,17 @@ mod follow;
 
 use crate::options::Options;
 use follow::Follower;
-use nodedb_base::{Error, Incarnation, Lsn, Result, RowId};
+use nodedb_base::{Error, Incarnation, Lsn, Result, RowId, StoredRows};
 use nodedb_env::{Env, Join};
 use nodedb_index::vector::{VectorIndex, VectorOptions};
-use nodedb_index::{Alarm, Change, Index, Indexes, State};
+use nodedb_index::{Alarm, Index, Indexes, Kind, State, TextIndex};
 use nodedb_store::catalog::{DerivedIndex, Hnsw, Method, Table, VectorClass};
-use nodedb_store::{LogHold, Store, TransactionOptions};
+use nodedb_store::{LogHold, Store, Transaction, TransactionOptions, View};
 use nodedb_vector::{Metric, Quantisation};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -193,20 +193,47 @@ impl Worker {
     }
 
     fn reopen(&mut self, table: &Arc<Table>, definition: &DerivedIndex) -> Result<()> {
-        let options = options(table, definition, self.seal_threshold)?;
         let dir = self.dir(table.incarnation, definition.id);
-        let (kind, upper) = VectorIndex::open(self.env.clone(), &dir, &options)?;
+        let (kind, upper) = self.open_kind(table, definition, &dir)?;
         if upper > self.store.last() {
             return Err(Error::damaged(format!("an index that knows commit {upper}, which is not there")));
         }
         self.holds.insert(definition.id, self.store.hold_log(upper.next()));
         let named = (definition.id, definition.name.clone());
-        let index = Arc::new(Index::new(named, Box::new(kind), upper, self.alarm()));
+        let index = Arc::new(Index::new(named, kind, upper, self.alarm()));
         self.catch_up((table, definition), &index, upper)?;
-        self.indexes.follow(table.incarnation, definition.column, index.clone());
+        self.indexes.follow(table.incarnation, definition.columns.clone(), index.clone());
         index.become_ready(upper);
         self.indexes.put(index);
         Ok(())
+    }
+
+    fn open_kind(&self, table: &Table, definition: &DerivedIndex, dir: &Path) -> Result<(Box<dyn Kind>, Lsn)> {
+        let env = self.env.clone();
+        Ok(match &definition.method {
+            Method::Hnsw(hnsw) => {
+                let options = vector_options(table, definition, hnsw, self.seal_threshold)?;
+                let (index, upper) = VectorIndex::open(env, dir, &options)?;
+                (Box::new(index), upper)
+            }
+            Method::Bm25(bm25) => {
+                let (index, upper) = TextIndex::open(env, dir, &nodedb_query::text_options(table, definition, bm25)?)?;
+                (Box::new(index), upper)
+            }
+        })
+    }
+
+    fn create_kind(&self, table: &Table, definition: &DerivedIndex, dir: &Path) -> Result<Box<dyn Kind>> {
+        let env = self.env.clone();
+        Ok(match &definition.method {
+            Method::Hnsw(hnsw) => {
+                let options = vector_options(table, definition, hnsw, self.seal_threshold)?;
+                Box::new(VectorIndex::create(env, dir, &options)?)
+            }
+            Method::Bm25(bm25) => {
+                Box::new(TextIndex::create(env, dir, &nodedb_query::text_options(table, definition, bm25)?)?)
+            }
+        })
     }
 
     /// Fails if nobody wants the work any more.
@@ -223,10 +250,13 @@ impl Worker {
         if self.store.log().last() <= after {
             return Ok(last);
         }
+        let tx = self.reader()?;
+        let now = Now(tx.view());
         for record in self.store.log().read(after.next())? {
             let record = record?;
             let batch = nodedb_base::Batch::decode(&record.payload)?;
-            follow::each_change(&batch, record.lsn, table, definition.column, &mut |change| index.apply(change))?;
+            let change = (record.lsn, &batch);
+            follow::each_change(change, table, &definition.columns, &now, &mut |change| index.apply(change))?;
             self.check_wanted(index)?;
             last = record.lsn;
         }
@@ -359,9 +389,9 @@ impl Worker {
             files.remove_dir_all(&dir).map_err(io)?;
         }
         files.create_dir_all(&dir).map_err(io)?;
-        let kind = VectorIndex::create(self.env.clone(), &dir, &options(table, definition, self.seal_threshold)?)?;
+        let kind = self.create_kind(table, definition, &dir)?;
         let named = (definition.id, definition.name.clone());
-        let index = Arc::new(Index::new(named, Box::new(kind), Lsn::ZERO, self.alarm()));
+        let index = Arc::new(Index::new(named, kind, Lsn::ZERO, self.alarm()));
         index.begin_backfill();
         self.indexes.put(index.clone());
         let hold = self.store.hold_log(self.store.last().next());
@@ -378,7 +408,7 @@ impl Worker {
         let quiet = self.store.committer().between_groups();
         self.catch_up((table, definition), &index, last)?;
         if self.follower.still_has(table, definition.id) {
-            self.indexes.follow(table.incarnation, definition.column, index.clone());
+            self.indexes.follow(table.incarnation, definition.columns.clone(), index.clone());
             index.become_ready(since);
         } else {
             self.indexes.remove(definition.id);
@@ -389,18 +419,18 @@ impl Worker {
         Ok(())
     }
 
+    fn reader(&self) -> Result<Transaction> {
+        self.store.begin(TransactionOptions { read_only: true, ..TransactionOptions::default() })
+    }
+
     /// Takes all rows in, as of now; the commit that this is.
     fn take_rows(&self, table: &Table, definition: &DerivedIndex, index: &Index) -> Result<Lsn> {
-        let tx = self.store.begin(TransactionOptions { read_only: true, ..TransactionOptions::default() })?;
+        let tx = self.reader()?;
         let (view, types) = (tx.view(), table.types());
         for (at, row) in view.rows(table.incarnation, RowId(0), RowId(u64::MAX), false)?.enumerate() {
             let row = row?;
-            let value = follow::column_of(&types, &row, definition.column, |column| {
-                view.large(table.incarnation, row.id, column).map(|bytes| bytes.to_vec())
-            })?;
-            if let Some((value, version)) = value {
-                index.apply(Change { row: row.id, version, value: Some(&value) });
-            }
+            let large = |column| view.large(table.incarnation, row.id, column).map(|bytes| Some(bytes.to_vec()));
+            follow::row_as_change(&types, &row, &definition.columns, large, |change| index.apply(change))?;
             if at % SOME_ROWS == 0 {
                 self.check_wanted(index)?;
                 while index.kind().work()? {
@@ -413,10 +443,32 @@ impl Worker {
     }
 }
 
+/// The rows as they are, for whoever reads the log behind them: what a later commit has changed comes later.
+struct Now<'v>(&'v View);
+
+impl StoredRows for Now<'_> {
+    fn before(&self, _: Incarnation, _: RowId) -> Result<Option<(Lsn, Vec<u8>)>> {
+        Ok(None)
+    }
+
+    fn large(&self, incarnation: Incarnation, row: RowId, column: u16) -> Result<Option<Vec<u8>>> {
+        match self.0.large(incarnation, row, column) {
+            Ok(bytes) => Ok(Some(bytes.to_vec())),
+            Err(Error::Damaged(_)) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+}
+
 /// How the vector collection of an index is made.
-fn options(table: &Table, definition: &DerivedIndex, seal_threshold: usize) -> Result<VectorOptions> {
-    let Method::Hnsw(Hnsw { class, m, ef_construction, code_bits }) = &definition.method;
-    let ty = table.columns.get(usize::from(definition.column)).map(|column| &column.ty);
+fn vector_options(
+    table: &Table,
+    definition: &DerivedIndex,
+    Hnsw { class, m, ef_construction, code_bits }: &Hnsw,
+    seal_threshold: usize,
+) -> Result<VectorOptions> {
+    let column = definition.columns.first().and_then(|at| table.columns.get(usize::from(*at)));
+    let ty = column.map(|column| &column.ty);
     let Some(nodedb_base::Type::Vector(dimension)) = ty else {
         return Err(Error::damaged(format!("index {} is of a column that is no vector", definition.name)));
     };

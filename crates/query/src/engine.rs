@@ -5,7 +5,7 @@ use crate::error::from_datafusion;
 use crate::functions::{self, Surroundings};
 use crate::memory::QueryMemory;
 use crate::rules::RowRules;
-use crate::scan::{NearestByIndex, OrderByKey};
+use crate::scan::{OrderByKey, TopByIndex};
 use datafusion::execution::context::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -66,7 +66,7 @@ impl Engine {
             .with_default_features()
             .with_analyzer_rules(analyzer_rules())
             .with_physical_optimizer_rule(Arc::new(OrderByKey))
-            .with_physical_optimizer_rule(Arc::new(NearestByIndex))
+            .with_physical_optimizer_rule(Arc::new(TopByIndex))
             .build();
         functions::register(&mut state, surroundings)?;
         Ok(Self { state, rules: Mutex::default(), indexes })

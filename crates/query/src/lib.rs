@@ -29,6 +29,7 @@ mod scan;
 mod session;
 mod settings;
 mod statement;
+mod text;
 pub mod types;
 mod views;
 
@@ -41,3 +42,4 @@ pub use rules::RowRules;
 pub use session::{Modes, SessionStatement, as_of};
 pub use settings::{Settings, boolean, isolation, isolation_name};
 pub use statement::Statement;
+pub use text::text_options;

@@ -8,7 +8,7 @@ use sqlparser::ast::{
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::Token;
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 /// How deep expressions and subqueries may be nested.
 const MAX_DEPTH: usize = 64;
@@ -50,7 +50,28 @@ pub fn expression(sql: &str) -> Result<Expr> {
 }
 
 fn parser(sql: &str) -> Result<Parser<'static>> {
-    Parser::new(&DIALECT).with_recursion_limit(MAX_DEPTH).try_with_sql(sql).map_err(syntax_error)
+    let tokens = Tokenizer::new(&DIALECT, sql).tokenize_with_location().map_err(|e| syntax_error(e.into()))?;
+    let parser = Parser::new(&DIALECT).with_recursion_limit(MAX_DEPTH);
+    Ok(parser.with_tokens_with_locations(with_our_operators(tokens)))
+}
+
+/// `@@@` and `<+>`, which the tokenizer takes for two operators each.
+fn with_our_operators(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut joined: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    for next in tokens {
+        let operator = match (joined.last().map(|last| &last.token), &next.token) {
+            (Some(Token::AtAt), Token::AtSign) => "@@@",
+            (Some(Token::Lt), Token::CustomBinaryOperator(rest)) if rest == "+>" => "<+>",
+            _ => {
+                joined.push(next);
+                continue;
+            }
+        };
+        if let Some(last) = joined.last_mut() {
+            last.token = Token::CustomBinaryOperator(operator.to_owned());
+        }
+    }
+    joined
 }
 
 fn starts_statement(token: &Token) -> bool {

@@ -8,6 +8,7 @@ use crate::parse;
 use crate::scan::{Asking, TableScan};
 use crate::settings::Settings;
 use crate::statement::Statement;
+use crate::text::TextFunctions;
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::cte_worktable::CteWorkTable;
@@ -73,6 +74,10 @@ impl<'a> Planner<'a> {
         self.tables.insert(name.to_owned(), table);
     }
 
+    fn text_functions(&self, view: &View) -> TextFunctions {
+        TextFunctions { catalog: view.catalog().clone(), indexes: self.engine.indexes().clone() }
+    }
+
     /// The engine.
     pub const fn engine(&self) -> &Engine {
         self.engine
@@ -84,6 +89,9 @@ impl<'a> Planner<'a> {
     /// `Statement`, with PostgreSQL's SQLSTATEs.
     pub fn query(&self, mut query: ast::Query) -> Result<LogicalPlan> {
         check_query(&query)?;
+        if let Some(view) = &self.view {
+            crate::text::rewrite(&mut query, view.catalog())?;
+        }
         crate::rewrite::query(&mut query)?;
         let sql = SqlToRel::new_with_options(self, options());
         let plan = sql.sql_statement_to_plan(ast::Statement::Query(Box::new(query))).map_err(from_datafusion)?;
@@ -272,7 +280,8 @@ impl ContextProvider for Planner<'_> {
         match view.catalog().table(name.table()).filter(|_| known) {
             Some(table) => {
                 let scan = TableScan::new(self.engine, table.clone(), view.clone(), false, self.limited);
-                let asking = Asking { indexes: self.engine.indexes().clone(), hardness: self.hardness };
+                let text = self.text_functions(view);
+                let asking = Asking { indexes: self.engine.indexes().clone(), hardness: self.hardness, text };
                 Ok(provider_as_source(Arc::new(scan.map_err(to_datafusion)?.asking(asking))))
             }
             None => match crate::views::named(name.table(), self.engine, view).map_err(to_datafusion)? {
@@ -304,7 +313,8 @@ impl ContextProvider for Planner<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.state.scalar_functions().get(name).cloned()
+        let text = || self.text_functions(self.view.as_ref()?).named(name);
+        self.state.scalar_functions().get(name).cloned().or_else(text)
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {

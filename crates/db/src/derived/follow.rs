@@ -2,7 +2,7 @@
 
 use super::{Message, Signals};
 use crate::options::Options;
-use nodedb_base::{Batch, CommitObserver, Error, Incarnation, Lsn, Result, RowChange, RowOp, Type};
+use nodedb_base::{Batch, CommitObserver, Error, Incarnation, Lsn, Result, RowChange, RowOp, StoredRows, Type};
 use nodedb_index::{Change, Index, Indexes};
 use nodedb_store::catalog::{DerivedIndex, Table};
 use nodedb_store::row::{Cell, Cells};
@@ -118,14 +118,14 @@ impl Follower {
         }
     }
 
-    fn follow_rows(&self, lsn: Lsn, batch: &Batch, table: &Table) {
+    fn follow_rows(&self, (lsn, batch): (Lsn, &Batch), table: &Table, stored: &dyn StoredRows) {
         for followed in self.indexes.following(table.incarnation) {
             // One that has failed is filled from the rows; what comes until then is among them.
             if !followed.index.is_ready() {
                 continue;
             }
             let handed = catch_unwind(AssertUnwindSafe(|| {
-                each_change(batch, lsn, table, followed.column, &mut |change| followed.index.apply(change))
+                each_change((lsn, batch), table, &followed.columns, stored, &mut |change| followed.index.apply(change))
             }));
             match handed {
                 Ok(Ok(())) => {}
@@ -153,7 +153,7 @@ impl Follower {
 }
 
 impl CommitObserver for Follower {
-    fn committed(&self, lsn: Lsn, batch: &Batch) {
+    fn committed(&self, lsn: Lsn, batch: &Batch, stored: &dyn StoredRows) {
         for change in batch.catalog.iter().filter(|change| change.key.starts_with(keys::TABLES)) {
             let Some(id) = change.key.last_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes)) else { continue };
             // The store has read the same definition already.
@@ -167,66 +167,113 @@ impl CommitObserver for Follower {
             let lives: BTreeSet<Incarnation> = batch.rows.iter().map(|change| change.incarnation).collect();
             lives.iter().filter_map(|life| tables.get(life).cloned()).collect()
         };
-        followed.iter().for_each(|table| self.follow_rows(lsn, batch, table));
+        followed.iter().for_each(|table| self.follow_rows((lsn, batch), table, stored));
         self.count(batch);
     }
 }
 
-/// Calls `f` with what a commit has changed in a column.
+/// Calls `f` with what a commit has changed in some columns.
 ///
 /// # Errors
-/// `Damaged` if a row is none of its table's.
+/// `Damaged` if a row is none of its table's; those of reading.
 pub(super) fn each_change(
-    batch: &Batch,
-    lsn: Lsn,
+    (lsn, batch): (Lsn, &Batch),
     table: &Table,
-    column: u16,
+    columns: &[u16],
+    stored: &dyn StoredRows,
     f: &mut dyn FnMut(Change<'_>),
 ) -> Result<()> {
     let types = table.types();
     for change in batch.rows.iter().filter(|change| change.incarnation == table.incarnation) {
-        let gone = Change { row: change.row, version: lsn, value: None };
+        let gone = Change { row: change.row, version: lsn, values: &[] };
         match change.op {
-            RowOp::Index => {}
-            RowOp::Delete => f(gone),
-            RowOp::Insert | RowOp::Update => match cell_of(&types, &change.new, lsn, column)? {
-                Cell::Null if change.op == RowOp::Update => f(gone),
-                Cell::Inline(value, version) if version == lsn => f(Change { value: Some(value), ..gone }),
-                Cell::Large(_, version) if version == lsn => {
-                    f(Change { value: large_of(change, column), ..gone });
-                }
-                Cell::Null | Cell::Inline(..) | Cell::Large(..) => {}
-            },
+            RowOp::Index => continue,
+            RowOp::Delete => {
+                f(gone);
+                continue;
+            }
+            RowOp::Insert | RowOp::Update => {}
         }
+        let cells = cells_of(&types, &change.new, lsn, columns)?;
+        let is_null = cells.iter().all(|cell| *cell == Cell::Null);
+        if (change.op == RowOp::Insert && is_null) || !is_touched(change, &cells, (&types, columns, lsn), stored)? {
+            continue;
+        }
+        let large = |column| match large_of(change, column) {
+            Some(value) => Ok(Some(value.to_vec())),
+            None => stored.large(table.incarnation, change.row, column),
+        };
+        with_values(&cells, columns, large, |values| f(Change { values, ..gone }))?;
     }
     Ok(())
+}
+
+/// Whether a commit has set one of some columns. NULLs have no version: for their sake it is looked what was there before.
+fn is_touched(
+    change: &RowChange,
+    cells: &[Cell<'_>],
+    (types, columns, lsn): (&[Type], &[u16], Lsn),
+    stored: &dyn StoredRows,
+) -> Result<bool> {
+    let set_now = |cell: &Cell<'_>| matches!(cell, Cell::Inline(_, at) | Cell::Large(_, at) if *at == lsn);
+    if change.op == RowOp::Insert || cells.iter().any(set_now) {
+        return Ok(true);
+    }
+    if !cells.contains(&Cell::Null) {
+        return Ok(false);
+    }
+    let Some((at, row)) = stored.before(change.incarnation, change.row)? else { return Ok(true) };
+    let before = cells_of(types, &row, at, columns)?;
+    Ok(cells.iter().zip(&before).any(|(now, before)| *now == Cell::Null && *before != Cell::Null))
 }
 
 fn large_of(change: &RowChange, column: u16) -> Option<&[u8]> {
     change.large.iter().find(|large| large.column == column)?.value.as_deref()
 }
 
-fn cell_of<'r>(types: &'r [Type], row: &'r [u8], lsn: Lsn, column: u16) -> Result<Cell<'r>> {
+/// The cells of some columns, in their order.
+fn cells_of<'r>(types: &'r [Type], row: &'r [u8], lsn: Lsn, columns: &[u16]) -> Result<Vec<Cell<'r>>> {
     let mut cells = Cells::new(types, row, lsn)?;
-    for _ in 0..column {
-        cells.take()?;
-    }
-    cells.take()
+    let last = columns.iter().max().copied().unwrap_or(0);
+    let all = (0..=last).map(|_| cells.take()).collect::<Result<Vec<_>>>()?;
+    Ok(columns.iter().filter_map(|column| all.get(usize::from(*column)).copied()).collect())
 }
 
-/// The bytes of a row's column, and the commit that set it; `None` if it is NULL.
+/// Calls `f` with the bytes of cells, wherever they lie.
+fn with_values(
+    cells: &[Cell<'_>],
+    columns: &[u16],
+    large: impl Fn(u16) -> Result<Option<Vec<u8>>>,
+    f: impl FnOnce(&[Option<&[u8]>]),
+) -> Result<()> {
+    let value = |(cell, column): (&Cell<'_>, &u16)| match cell {
+        Cell::Null => Ok(None),
+        Cell::Inline(value, _) => Ok(Some(value.to_vec())),
+        Cell::Large(..) => large(*column),
+    };
+    let values = cells.iter().zip(columns).map(value).collect::<Result<Vec<_>>>()?;
+    f(&values.iter().map(Option::as_deref).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// Calls `f` with a row's columns and the commit that last set one of them, unless all are NULL.
 ///
 /// # Errors
-/// `Damaged` if the row is none of its table's.
-pub(super) fn column_of(
+/// `Damaged` if the row is none of its table's; those of reading.
+pub(super) fn row_as_change(
     types: &[Type],
     row: &Row,
-    column: u16,
-    large: impl Fn(u16) -> Result<Vec<u8>>,
-) -> Result<Option<(Vec<u8>, Lsn)>> {
-    Ok(match cell_of(types, &row.bytes, row.lsn, column)? {
+    columns: &[u16],
+    large: impl Fn(u16) -> Result<Option<Vec<u8>>>,
+    f: impl FnOnce(Change<'_>),
+) -> Result<()> {
+    let cells = cells_of(types, &row.bytes, row.lsn, columns)?;
+    let set_at = |cell: &Cell<'_>| match cell {
         Cell::Null => None,
-        Cell::Inline(value, version) => Some((value.to_vec(), version)),
-        Cell::Large(_, version) => Some((large(column)?, version)),
-    })
+        Cell::Inline(_, at) | Cell::Large(_, at) => Some(*at),
+    };
+    match cells.iter().filter_map(set_at).max() {
+        None => Ok(()),
+        Some(version) => with_values(&cells, columns, large, |values| f(Change { row: row.id, version, values })),
+    }
 }

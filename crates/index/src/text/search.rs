@@ -54,7 +54,7 @@ impl TextQuery {
     /// # Errors
     /// `Internal`.
     pub fn matches(&self, rows: impl IntoIterator<Item = Vec<String>>) -> Result<Vec<bool>> {
-        let scores = self.scored(rows, None)?;
+        let scores = self.own_scores(rows)?;
         Ok(scores.iter().map(Option::is_some).collect())
     }
 
@@ -68,6 +68,14 @@ impl TextQuery {
         index: &TextSnapshot,
     ) -> Result<Vec<Option<f32>>> {
         self.scored(rows, Some(index).filter(|index| index.documents() > 0))
+    }
+
+    /// The scores of rows that match, by themselves: by how common words are among them.
+    ///
+    /// # Errors
+    /// `Internal`.
+    pub fn own_scores(&self, rows: impl IntoIterator<Item = Vec<String>>) -> Result<Vec<Option<f32>>> {
+        self.scored(rows, None)
     }
 
     fn scored(

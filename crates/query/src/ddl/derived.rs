@@ -1,6 +1,6 @@
-//! CREATE INDEX ... USING hnsw.
+//! CREATE INDEX ... USING hnsw or bm25.
 
-use super::{Ids, already_exists, check, done};
+use super::{Ids, already_exists, bm25, check, done};
 use crate::outcome::Outcome;
 use crate::parse;
 use crate::planner::no_relation;
@@ -11,38 +11,48 @@ use sqlparser::ast::{BinaryOperator, CreateIndex, Expr, IndexColumn, IndexType, 
 
 /// Whether a statement makes a derived index.
 pub fn is_derived(create: &CreateIndex) -> bool {
-    matches!(&create.using, Some(IndexType::Custom(name)) if name.value.eq_ignore_ascii_case("hnsw"))
+    matches!(&create.using, Some(IndexType::Custom(name)) if matches!(parse::name(name).as_str(), "hnsw" | "bm25"))
 }
 
 /// Runs it: the index is filled once the statement has committed.
 pub fn run(tx: &mut Transaction, create: &CreateIndex) -> Result<Outcome> {
     check(tx, "CREATE INDEX")?;
+    let is_text = matches!(&create.using, Some(IndexType::Custom(name)) if parse::name(name) == "bm25");
     if create.unique {
-        return Err(Error::statement("0A000", "access method \"hnsw\" does not support unique indexes"));
+        let method = if is_text { "bm25" } else { "hnsw" };
+        return Err(Error::statement("0A000", format!("access method \"{method}\" does not support unique indexes")));
     }
     let relation = parse::relation(&create.table_name)?;
     let table = tx.catalog().table(&relation).ok_or_else(|| no_relation(&relation))?.clone();
-    let [column] = create.columns.as_slice() else {
-        return Err(Error::statement("0A000", "access method \"hnsw\" does not support multicolumn indexes"));
+    let (columns, method) = match is_text {
+        true => bm25::columns_and_method(&table, &create.columns, &create.with)?,
+        false => hnsw(&table, &create.columns, &create.with)?,
     };
-    let (column, class) = column_and_class(&table, column)?;
     let name = match &create.name {
         Some(name) => parse::relation(name)?,
         None => {
-            let column = table.columns.get(usize::from(column)).map_or("expr", |column| column.name.as_str());
-            tx.catalog().free_name(&format!("{}_{column}_idx", table.name), &[])
+            let name = |at: &u16| table.columns.get(usize::from(*at)).map(|column| column.name.as_str());
+            let names: Vec<_> = columns.iter().filter_map(name).collect();
+            tx.catalog().free_name(&format!("{}_{}_idx", table.name, names.join("_")), &[])
         }
     };
     if tx.catalog().has_relation(&name) {
         return if create.if_not_exists { Ok(done("CREATE INDEX")) } else { Err(already_exists(&name)) };
     }
-    let method = Method::Hnsw(parameters(class, &create.with)?);
     let mut ids = Ids::new(tx.catalog());
-    let index = DerivedIndex { id: Incarnation(ids.take()), name, column, method };
+    let index = DerivedIndex { id: Incarnation(ids.take()), name, columns, method };
     let mut changed = Table::clone(&table);
     changed.derived.push(index);
     tx.define(vec![ids.entry(), (keys::table(table.id), Some(changed.encode()?))])?;
     Ok(done("CREATE INDEX"))
+}
+
+fn hnsw(table: &Table, columns: &[IndexColumn], with: &[Expr]) -> Result<(Vec<u16>, Method)> {
+    let [column] = columns else {
+        return Err(Error::statement("0A000", "access method \"hnsw\" does not support multicolumn indexes"));
+    };
+    let (column, class) = column_and_class(table, column)?;
+    Ok((vec![column], Method::Hnsw(parameters(class, with)?)))
 }
 
 fn column_and_class(table: &Table, column: &IndexColumn) -> Result<(u16, VectorClass)> {
@@ -89,12 +99,13 @@ fn class_of(name: &str) -> Result<VectorClass> {
 fn parameters(class: VectorClass, with: &[Expr]) -> Result<Hnsw> {
     let mut hnsw = Hnsw { class, m: 16, ef_construction: 200, code_bits: 8 };
     for option in with {
-        let (name, value) = option_of(option)?;
+        let (column, name, value) = option_of(option)?;
         match name.as_str() {
+            _ if column.is_some() => return Err(unknown(&name)),
             "m" => hnsw.m = number(&name, &value, 2, 100)?,
             "ef_construction" => hnsw.ef_construction = number(&name, &value, 4, 1000)?,
             "quantization" => hnsw.code_bits = code_bits(&value)?,
-            _ => return Err(Error::statement("22023", format!("unrecognized parameter \"{name}\""))),
+            _ => return Err(unknown(&name)),
         }
     }
     if hnsw.ef_construction < 2 * hnsw.m {
@@ -103,23 +114,40 @@ fn parameters(class: VectorClass, with: &[Expr]) -> Result<Hnsw> {
     Ok(hnsw)
 }
 
-fn option_of(option: &Expr) -> Result<(String, String)> {
+fn unknown(name: &str) -> Error {
+    Error::statement("22023", format!("unrecognized parameter \"{name}\""))
+}
+
+/// An option of WITH: the column that it is for, if it says one, its name and its value.
+pub fn option_of(option: &Expr) -> Result<(Option<String>, String, String)> {
     if let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = option
-        && let Expr::Identifier(name) = left.as_ref()
+        && let Some((column, name)) = option_name(left)
     {
         let value = match right.as_ref() {
             Expr::Value(value) => match &value.value {
                 Value::Number(text, _) | Value::SingleQuotedString(text) => Some(text.clone()),
+                Value::Boolean(value) => Some(value.to_string()),
                 _ => None,
             },
             Expr::Identifier(word) => Some(word.value.clone()),
             _ => None,
         };
         if let Some(value) = value {
-            return Ok((parse::name(name), value));
+            return Ok((column, name, value));
         }
     }
     Err(Error::statement("42601", format!("syntax error at or near \"{option}\"")))
+}
+
+fn option_name(expr: &Expr) -> Option<(Option<String>, String)> {
+    match expr {
+        Expr::Identifier(name) => Some((None, parse::name(name))),
+        Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+            [column, name] => Some((Some(parse::name(column)), parse::name(name))),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn number(name: &str, value: &str, least: u16, most: u16) -> Result<u16> {

@@ -1,5 +1,6 @@
 //! CREATE and DROP: changed definitions, as entries of the catalogue in the statement's transaction.
 
+mod bm25;
 pub mod derived;
 pub mod drop;
 pub mod index;

@@ -13,6 +13,7 @@ use sqlparser::ast::{
 };
 use std::ops::ControlFlow;
 
+pub use exprs::call;
 pub use names::shown;
 
 /// Rewrites a query.

@@ -9,10 +9,11 @@ mod exec;
 mod nearest;
 pub mod order;
 mod rows;
+mod text;
 
 pub use bounds::IndexedExpr;
 pub use exec::{ScanExec, describe};
-pub use nearest::{Asking, MOST_ROWS, NearestByIndex, asked};
+pub use nearest::{Asking, MOST_ROWS, TopByIndex, asked};
 pub use order::OrderByKey;
 pub use rows::{BatchReader, Source};
 
@@ -31,6 +32,7 @@ use nodedb_base::{Result, Type};
 use nodedb_store::View;
 use nodedb_store::catalog::{IndexSource, Table};
 use std::sync::Arc;
+use text::TextExec;
 
 /// The name of the column that carries the row id, for statements that change rows. No SQL identifier is it.
 pub const ROW_ID: &str = "\u{0}row";
@@ -52,7 +54,7 @@ impl TableScan {
     pub fn new(engine: &Engine, table: Arc<Table>, view: View, with_row_id: bool, limited: bool) -> Result<Self> {
         let mut fields = table_fields(&table);
         if with_row_id {
-            fields.push(Field::new(ROW_ID, DataType::UInt64, false));
+            fields.push(row_id_field());
         }
         let mut parts = table.indexes.iter().flat_map(|index| &index.columns);
         let has_expressions = parts.any(|part| matches!(part.source, IndexSource::Expression(_)));
@@ -73,6 +75,11 @@ impl TableScan {
     }
 }
 
+/// The column of row ids.
+fn row_id_field() -> Field {
+    Field::new(ROW_ID, DataType::UInt64, false)
+}
+
 /// The columns of a table as Arrow fields.
 pub fn table_fields(table: &Table) -> Vec<Field> {
     table.columns.iter().map(|column| field(&column.name, &column.ty, !column.not_null)).collect()
@@ -89,7 +96,12 @@ impl TableProvider for TableScan {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
-        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+        let is_text = |filter: &Expr| self.source.asking.is_some() && text::test_of(filter).is_some();
+        let of = |filter: &&Expr| match is_text(filter) {
+            true => TableProviderFilterPushDown::Exact,
+            false => TableProviderFilterPushDown::Inexact,
+        };
+        Ok(filters.iter().map(of).collect())
     }
 
     async fn scan(
@@ -104,6 +116,12 @@ impl TableProvider for TableScan {
             source.columns = projection.as_slice().into();
         }
         let schema = Arc::new(self.schema.project(&source.columns)?);
+        if let Some(asking) = &source.asking {
+            let scan = TextExec::of_filters(&source, &schema, &asking.text, filters).map_err(to_datafusion)?;
+            if let Some(scan) = scan {
+                return Ok(Arc::new(scan));
+            }
+        }
         let bounds = Bounds::of_filters(&source.table, &self.expressions, filters);
         let access = Access::choose(&source.table, &source.view, &bounds).map_err(to_datafusion)?;
         // With a filter on top, the first rows of the scan need not be the rows that are wanted.

@@ -6,7 +6,9 @@
 
 use super::access::Access;
 use super::exec::{ScanExec, stream};
+use super::text::TextExec;
 use super::rows::{BatchReader, Source};
+use crate::text::TextFunctions;
 use crate::types::{TextStyle, cast, value_at};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::filter_record_batch;
@@ -17,7 +19,7 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, Tr
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::Volatility;
 use datafusion::physical_expr::expressions::{Column, Literal};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, ScalarFunctionExpr};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr, ScalarFunctionExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, replace_children_if_necessary};
@@ -50,6 +52,8 @@ pub struct Asking {
     pub indexes: Arc<Indexes>,
     /// How hard to look for neighbours.
     pub hardness: Hardness,
+    /// What text queries are read by.
+    pub text: TextFunctions,
 }
 
 /// What is asked of an index.
@@ -178,7 +182,7 @@ impl Search {
             };
             let fresh = found.iter().map(|neighbour| neighbour.row).filter(|row| seen.insert(*row)).collect();
             for batch in self.read(fresh)? {
-                let batch = self.passing(batch?)?;
+                let batch = passing(&self.filter, batch?)?;
                 passed += batch.num_rows();
                 batches.push(batch);
             }
@@ -201,30 +205,27 @@ impl Search {
     fn read(&self, rows: Vec<RowId>) -> Result<BatchReader> {
         BatchReader::new(self.source.clone(), self.schema.clone(), Access::Points(rows), false, None)
     }
-
-    fn passing(&self, batch: RecordBatch) -> Result<RecordBatch> {
-        let Some(filter) = &self.filter else { return Ok(batch) };
-        let passes = filter.evaluate(&batch).and_then(|passes| passes.into_array(batch.num_rows()));
-        let passes = passes.map_err(crate::error::from_datafusion)?;
-        let passes = passes.as_boolean_opt().ok_or_else(|| Error::internal("a filter that says neither yes nor no"))?;
-        filter_record_batch(&batch, passes).map_err(|e| Error::internal(format!("could not filter rows: {e}")))
-    }
 }
 
-/// Puts the proposals of an index in the place of the scan under a sort by distance with a limit.
-#[derive(Debug)]
-pub struct NearestByIndex;
+/// The rows of a batch that pass a filter.
+pub fn passing(filter: &Filter, batch: RecordBatch) -> Result<RecordBatch> {
+    let Some(filter) = filter else { return Ok(batch) };
+    let passes = filter.evaluate(&batch).and_then(|passes| passes.into_array(batch.num_rows()));
+    let passes = passes.map_err(crate::error::from_datafusion)?;
+    let passes = passes.as_boolean_opt().ok_or_else(|| Error::internal("a filter that says neither yes nor no"))?;
+    filter_record_batch(&batch, passes).map_err(|e| Error::internal(format!("could not filter rows: {e}")))
+}
 
-impl PhysicalOptimizerRule for NearestByIndex {
+/// Puts the proposals of an index in the place of the scan under a sort by distance, or by score, with a limit.
+#[derive(Debug)]
+pub struct TopByIndex;
+
+impl PhysicalOptimizerRule for TopByIndex {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> DfResult<Arc<dyn ExecutionPlan>> {
         plan.transform_down(|plan| {
             let Some(sort) = plan.downcast_ref::<SortExec>() else { return Ok(Transformed::no(plan)) };
             let (Some(k), [by]) = (sort.fetch(), &sort.expr()[..]) else { return Ok(Transformed::no(plan)) };
-            // Rows without a vector are in no index: they come last, or an index is of no use.
-            if by.options.descending || by.options.nulls_first || !(1..=MOST_ROWS).contains(&k) {
-                return Ok(Transformed::no(plan));
-            }
-            Ok(match through(sort.input(), by.expr.clone(), (k, None))? {
+            Ok(match through(sort.input(), by.clone(), (k, None))? {
                 Some(input) => Transformed::yes(replace_children_if_necessary(plan, vec![input])?),
                 None => Transformed::no(plan),
             })
@@ -233,7 +234,7 @@ impl PhysicalOptimizerRule for NearestByIndex {
     }
 
     fn name(&self) -> &'static str {
-        "nearest_by_index"
+        "top_by_index"
     }
 
     fn schema_check(&self) -> bool {
@@ -242,36 +243,39 @@ impl PhysicalOptimizerRule for NearestByIndex {
 }
 
 type Replaced = Option<Arc<dyn ExecutionPlan>>;
-type Filter = Option<Arc<dyn PhysicalExpr>>;
+/// What rows must pass.
+pub type Filter = Option<Arc<dyn PhysicalExpr>>;
 
 /// The same operators over an index in the place of the scan, if the order is one that an index knows.
 fn through(
     plan: &Arc<dyn ExecutionPlan>,
-    order: Arc<dyn PhysicalExpr>,
+    mut order: PhysicalSortExpr,
     (k, filter): (usize, Filter),
 ) -> DfResult<Replaced> {
     if let Some(scan) = plan.downcast_ref::<ScanExec>() {
         return Ok(nearest(scan, &order, k, filter));
+    }
+    if let Some(scan) = plan.downcast_ref::<TextExec>() {
+        let best = if order.options.descending { scan.best(&order.expr, k, filter) } else { None };
+        return Ok(best.map(|scan| Arc::new(scan) as Arc<dyn ExecutionPlan>));
     }
     let (input, order, filter) = if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
         if filter.is_some() {
             return Ok(None);
         }
         let places: Vec<_> = projection.expr().iter().map(|column| column.expr.clone()).collect();
-        (projection.input(), behind(order, &places)?, None)
+        order.expr = behind(order.expr, &places)?;
+        (projection.input(), order, None)
     } else if let Some(operator) = plan.downcast_ref::<FilterExec>() {
         // A filter that says something else each time may be asked only once.
         if filter.is_some() || operator.fetch().is_some() || is_volatile(operator.predicate())? {
             return Ok(None);
         }
-        let order = match operator.projection() {
-            Some(projection) => {
-                let schema = operator.input().schema();
-                let column = |at: &usize| Arc::new(Column::new(schema.field(*at).name(), *at)) as Arc<dyn PhysicalExpr>;
-                behind(order, &projection.iter().map(column).collect::<Vec<_>>())?
-            }
-            None => order,
-        };
+        if let Some(projection) = operator.projection() {
+            let schema = operator.input().schema();
+            let column = |at: &usize| Arc::new(Column::new(schema.field(*at).name(), *at)) as Arc<dyn PhysicalExpr>;
+            order.expr = behind(order.expr, &projection.iter().map(column).collect::<Vec<_>>())?;
+        }
         (operator.input(), order, Some(operator.predicate().clone()))
     } else if let Some(spread) = plan.downcast_ref::<RepartitionExec>() {
         if !matches!(spread.partitioning(), Partitioning::RoundRobinBatch(_)) {
@@ -311,13 +315,17 @@ fn behind(expr: Arc<dyn PhysicalExpr>, places: &[Arc<dyn PhysicalExpr>]) -> DfRe
     replaced.data()
 }
 
-fn nearest(scan: &ScanExec, order: &Arc<dyn PhysicalExpr>, k: usize, filter: Filter) -> Replaced {
+fn nearest(scan: &ScanExec, order: &PhysicalSortExpr, k: usize, filter: Filter) -> Replaced {
+    // Rows without a vector are in no index: they come last, or an index is of no use.
+    if order.options.descending || order.options.nulls_first || !(1..=MOST_ROWS).contains(&k) {
+        return None;
+    }
     let source = scan.source();
     let asking = source.asking.as_ref()?;
     if scan.access() != Some(&Access::ALL) || scan.fetch().is_some() {
         return None;
     }
-    let (class, column, vector) = distance(order)?;
+    let (class, column, vector) = distance(&order.expr)?;
     let column = scan.table_column(column)?;
     let Type::Vector(dimension) = source.table.columns.get(column)?.ty else { return None };
     if vector.len() != dimension as usize {

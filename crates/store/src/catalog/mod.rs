@@ -8,7 +8,7 @@ mod table;
 
 pub use table::{
     Check, Column, DerivedIndex, ForeignKey, Hnsw, Index, IndexColumn, IndexSource, Method, PrimaryKey, Table,
-    VectorClass,
+    Bm25, Bm25Column, VectorClass,
 };
 
 use crate::keys;

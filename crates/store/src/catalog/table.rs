@@ -39,8 +39,8 @@ pub struct DerivedIndex {
     pub id: Incarnation,
     /// Its name.
     pub name: String,
-    /// The column that it covers.
-    pub column: u16,
+    /// The columns that it covers, at least one.
+    pub columns: Vec<u16>,
     /// How it finds.
     pub method: Method,
 }
@@ -51,6 +51,32 @@ pub struct DerivedIndex {
 pub enum Method {
     /// Nearest neighbours by a graph.
     Hnsw(Hnsw),
+    /// Words in texts.
+    Bm25(Bm25),
+}
+
+/// The parameters of a full-text index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bm25 {
+    /// How each column is indexed, in the order of the index's columns.
+    pub columns: Vec<Bm25Column>,
+}
+
+/// How a column is indexed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bm25Column {
+    /// How it is cut into terms.
+    pub tokenizer: String,
+    /// Whose word endings are taken off.
+    pub language: Option<String>,
+    /// Whether words that say nothing are left out.
+    pub stopwords: bool,
+    /// Whether it is known where terms stand.
+    pub positions: bool,
+    /// How much a match counts, in hundredths.
+    pub boost: u32,
 }
 
 /// The parameters of a graph of vectors.
@@ -180,6 +206,7 @@ impl Method {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Hnsw(_) => "hnsw",
+            Self::Bm25(_) => "bm25",
         }
     }
 }
@@ -231,10 +258,17 @@ impl Table {
     /// The vector index of a column by which vectors of such a class are near.
     #[must_use]
     pub fn vector_index(&self, column: usize, class: VectorClass) -> Option<&DerivedIndex> {
-        self.derived.iter().find(|index| {
-            let Method::Hnsw(hnsw) = &index.method;
-            usize::from(index.column) == column && hnsw.class == class
+        self.derived.iter().find(|index| match &index.method {
+            Method::Hnsw(hnsw) => index.columns.iter().any(|at| usize::from(*at) == column) && hnsw.class == class,
+            Method::Bm25(_) => false,
         })
+    }
+
+    /// The table's full-text index: the one that covers a column, or the first.
+    #[must_use]
+    pub fn text_index(&self, column: Option<u16>) -> Option<&DerivedIndex> {
+        let covers = |index: &&DerivedIndex| column.is_none_or(|column| index.columns.contains(&column));
+        self.derived.iter().filter(|index| matches!(index.method, Method::Bm25(_))).find(covers)
     }
 
     /// The lives whose entries go when the table goes: its own and those of its indexes.

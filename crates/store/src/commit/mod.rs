@@ -28,7 +28,7 @@ use crate::row_ids::RowIds;
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::write_set::WriteSet;
 use crate::{StoreOptions, keys};
-use nodedb_base::{Batch, CommitObserver, Error, Incarnation, Lsn, Result, RowOp};
+use nodedb_base::{Batch, CommitObserver, Error, Incarnation, Lsn, Result, RowId, RowOp, StoredRows};
 use nodedb_env::Clock;
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 use std::collections::{HashMap, VecDeque};
@@ -137,6 +137,24 @@ pub struct State {
 
 /// After so many groups a leader passes the lead on, so that its own caller gets its answer.
 const MAX_GROUPS_LED: usize = 32;
+
+/// The rows around a commit that has just been applied.
+struct Committed<'c> {
+    trees: &'c Trees,
+    lsn: Lsn,
+}
+
+impl StoredRows for Committed<'_> {
+    fn before(&self, incarnation: Incarnation, row: RowId) -> Result<Option<(Lsn, Vec<u8>)>> {
+        let found = self.trees.get(Tree::Rows, &keys::row(incarnation, row), Lsn(self.lsn.0.saturating_sub(1)))?;
+        Ok(found.map(|(lsn, bytes)| (lsn, bytes.to_vec())))
+    }
+
+    fn large(&self, incarnation: Incarnation, row: RowId, column: u16) -> Result<Option<Vec<u8>>> {
+        let found = self.trees.get(Tree::Large, &keys::large(incarnation, row, column), self.lsn)?;
+        Ok(found.map(|(_, bytes)| bytes.to_vec()))
+    }
+}
 
 impl Committer {
     /// A committer that goes on behind the last commit of `log`.
@@ -373,7 +391,7 @@ impl Committer {
             drop_ended(&self.trees, *lsn, batch);
             self.change_catalog(state, *lsn, batch)?;
             if let Some(observer) = self.observer.get() {
-                observer.committed(*lsn, batch);
+                observer.committed(*lsn, batch, &Committed { trees: &self.trees, lsn: *lsn });
             }
         }
         state.last = last;
