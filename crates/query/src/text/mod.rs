@@ -5,6 +5,7 @@
 //! `@@@`, the scan asks the index instead ([`crate::scan`]).
 
 mod functions;
+mod hybrid;
 mod rewrite;
 
 pub use functions::{MATCHES, SCORE, TextFunctions, TextTest};

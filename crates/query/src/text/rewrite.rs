@@ -6,7 +6,7 @@ use crate::rewrite::call;
 use nodedb_base::{Error, Result};
 use nodedb_store::catalog::{Catalog, DerivedIndex, Table};
 use sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, OrderByKind, Query, Select,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, OrderByKind, Query, Select,
     SetExpr, TableFactor, Value as Literal, VisitMut, VisitorMut,
 };
 use std::ops::ControlFlow;
@@ -33,6 +33,14 @@ impl VisitorMut for Queries<'_> {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         let SetExpr::Select(select) = query.body.as_mut() else { return ControlFlow::Continue(()) };
+        for from in &mut select.from {
+            let joined = from.joins.iter_mut().map(|join| &mut join.relation);
+            for factor in std::iter::once(&mut from.relation).chain(joined) {
+                if let Err(error) = super::hybrid::expand(factor, self.catalog) {
+                    return ControlFlow::Break(error);
+                }
+            }
+        }
         let mut scope = Scope { tables: searched(select, self.catalog), depth: 0 };
         if scope.tables.is_empty() && !mentions(select) {
             return ControlFlow::Continue(());
@@ -135,7 +143,7 @@ impl Scope {
     fn rewritten(&mut self, expr: &Expr) -> Result<Option<Expr>> {
         match expr {
             Expr::BinaryOp { left, right, .. } if is_search(expr) => self.search(left, right).map(Some),
-            Expr::Function(function) => match last_part(function).as_str() {
+            Expr::Function(function) => match last_of(&function.name).as_str() {
                 SCORE => self.score(function),
                 "snippet" => self.snippet(function),
                 _ => Ok(None),
@@ -216,8 +224,9 @@ fn not_searched(what: &str, table: &str) -> Error {
         .with_hint(format!("Say so in the same SELECT: WHERE {table} @@@ 'query'."))
 }
 
-fn last_part(function: &Function) -> String {
-    function.name.0.last().and_then(|part| part.as_ident()).map(parse::name).unwrap_or_default()
+/// The last part of a name.
+pub fn last_of(name: &ObjectName) -> String {
+    name.0.last().and_then(|part| part.as_ident()).map(parse::name).unwrap_or_default()
 }
 
 fn plain_arguments(function: &Function) -> Vec<&Expr> {

@@ -105,6 +105,18 @@ pub enum VectorClass {
     Cosine,
 }
 
+impl VectorClass {
+    /// The operator in SQL.
+    #[must_use]
+    pub const fn operator(self) -> &'static str {
+        match self {
+            Self::L2 => "<->",
+            Self::InnerProduct => "<#>",
+            Self::Cosine => "<=>",
+        }
+    }
+}
+
 /// A column.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
