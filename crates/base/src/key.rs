@@ -4,7 +4,8 @@
 //! bytes; a descending column inverts the latter. The bytes of a column say where they end, so columns can
 //! simply follow each other, and a prefix of the columns is a prefix of the bytes.
 
-use crate::{Array, Error, Interval, Numeric, Reader, Result, Type, Value};
+use crate::{Array, BitString, Error, Interval, Numeric, Reader, Result, SparseVector, Type, Value};
+use half::f16;
 use serde::{Deserialize, Serialize};
 
 /// How one column of a key is sorted.
@@ -70,14 +71,24 @@ fn encode_value(value: &Value, out: &mut Vec<u8>) -> Result<()> {
         Value::Uuid(v) => out.extend(v),
         Value::Interval(v) => out.extend((v.comparable().cast_unsigned() ^ (1 << 127)).to_be_bytes()),
         Value::Array(v) => encode_array(v, out)?,
-        Value::Vector(_) => return Err(no_order()),
+        Value::Vector(v) => encode_numbers(v.iter().copied(), out),
+        Value::Halfvec(v) => encode_numbers(v.iter().map(|x| x.to_f32()), out),
+        Value::Sparsevec(v) => encode_bytes(&v.to_ordered_bytes(), out),
+        Value::Bit(v) => {
+            v.bits().for_each(|bit| out.push(1 + u8::from(bit)));
+            out.push(0);
+        }
     }
     Ok(())
 }
 
-fn no_order() -> Error {
-    Error::statement("42704", "data type vector has no default operator class for access method \"btree\"")
-        .with_hint("Vectors have no order; an index for nearest neighbours is made with USING hnsw.")
+/// Number by number, then by length.
+fn encode_numbers(numbers: impl Iterator<Item = f32>, out: &mut Vec<u8>) {
+    for number in numbers {
+        out.push(VALUE);
+        out.extend(ordered_f32(number).to_be_bytes());
+    }
+    out.push(0);
 }
 
 /// Every NaN is one value above all numbers, and -0 is 0, as PostgreSQL compares.
@@ -168,14 +179,7 @@ fn decode_value(ty: &Type, flip: u8, r: &mut Reader<'_>) -> Result<Value> {
         Type::Time => Value::Time(int8(r, flip)?),
         Type::Timestamp => Value::Timestamp(int8(r, flip)?),
         Type::Timestamptz => Value::Timestamptz(int8(r, flip)?),
-        Type::Float4 => {
-            let bits = u32::from_be_bytes(flipped(r, flip)?);
-            let v = f32::from_bits(if bits >> 31 == 1 { bits ^ (1 << 31) } else { !bits });
-            if ordered_f32(v) != bits {
-                return Err(r.damaged("a float that no value has"));
-            }
-            Value::Float4(v)
-        }
+        Type::Float4 => Value::Float4(float4(r, flip)?),
         Type::Float8 => {
             let bits = u64::from_be_bytes(flipped(r, flip)?);
             let v = f64::from_bits(if bits >> 63 == 1 { bits ^ (1 << 63) } else { !bits });
@@ -191,8 +195,42 @@ fn decode_value(ty: &Type, flip: u8, r: &mut Reader<'_>) -> Result<Value> {
         Type::Uuid => Value::Uuid(flipped(r, flip)?),
         Type::Interval => Value::Interval(decode_interval(flip, r)?),
         Type::Array(element) => Value::Array(decode_array(element, flip, r)?),
-        Type::Vector(_) => return Err(r.damaged("a vector is no key")),
+        Type::Vector(_) => Value::Vector(decode_numbers(flip, r)?),
+        Type::Halfvec(_) => Value::Halfvec(decode_numbers(flip, r)?.into_iter().map(f16::from_f32).collect()),
+        Type::Sparsevec(_) => {
+            let vector = SparseVector::from_ordered_bytes(&decode_bytes(flip, r)?);
+            Value::Sparsevec(vector.ok_or_else(|| r.damaged("a sparse vector that no value is"))?)
+        }
+        Type::Bit(_) | Type::Varbit(_) => Value::Bit(decode_bits(flip, r)?),
     })
+}
+
+fn float4(r: &mut Reader<'_>, flip: u8) -> Result<f32> {
+    let bits = u32::from_be_bytes(flipped(r, flip)?);
+    let v = f32::from_bits(if bits >> 31 == 1 { bits ^ (1 << 31) } else { !bits });
+    if ordered_f32(v) == bits { Ok(v) } else { Err(r.damaged("a float that no value has")) }
+}
+
+fn decode_numbers(flip: u8, r: &mut Reader<'_>) -> Result<Vec<f32>> {
+    let mut numbers = Vec::new();
+    loop {
+        match r.u8()? ^ flip {
+            0 => return Ok(numbers),
+            VALUE => numbers.push(float4(r, flip)?),
+            _ => return Err(r.damaged("unknown mark of a number")),
+        }
+    }
+}
+
+fn decode_bits(flip: u8, r: &mut Reader<'_>) -> Result<BitString> {
+    let mut bits = Vec::new();
+    loop {
+        match r.u8()? ^ flip {
+            0 => return Ok(bits.into_iter().collect()),
+            bit @ 1..=2 => bits.push(bit == 2),
+            _ => return Err(r.damaged("a bit that is neither 0 nor 1")),
+        }
+    }
 }
 
 fn flipped<const N: usize>(r: &mut Reader<'_>, flip: u8) -> Result<[u8; N]> {

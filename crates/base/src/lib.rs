@@ -11,6 +11,7 @@ mod error;
 mod id;
 pub mod key;
 mod numeric;
+mod sparse;
 mod types;
 mod value;
 
@@ -19,5 +20,6 @@ pub use decode::{Reader, Writer};
 pub use error::{Error, Report, Result, SqlState};
 pub use id::{Incarnation, Lsn, RowId};
 pub use numeric::Numeric;
+pub use sparse::{BitString, SparseVector};
 pub use types::Type;
 pub use value::{Array, Interval, Value};

@@ -49,8 +49,16 @@ pub enum Type {
     Jsonb,
     /// `T[]`: one dimension, elements of one type
     Array(Box<Self>),
-    /// `vector(n)`: `n` single-precision numbers, none of them infinite or NaN
+    /// `vector(n)`: `n` single-precision numbers, none of them infinite or NaN; any number of them if `n` is 0
     Vector(u32),
+    /// `halfvec(n)`: the same of half-precision numbers (IEEE 754 binary16)
+    Halfvec(u32),
+    /// `sparsevec(n)`: the same of single-precision numbers, of which only those other than zero are kept
+    Sparsevec(u32),
+    /// `bit(n)`: `n` bits
+    Bit(u32),
+    /// `bit varying(n)`: at most `n` bits; any number of them if `n` is 0
+    Varbit(u32),
 }
 
 impl Type {
@@ -58,17 +66,32 @@ impl Type {
     #[must_use]
     pub fn is_orderable(&self) -> bool {
         match self {
-            Self::Vector(_) => false,
             Self::Array(element) => element.is_orderable(),
             _ => true,
         }
+    }
+
+    /// Whether this is `vector`, `halfvec` or `sparsevec`.
+    #[must_use]
+    pub const fn is_vector(&self) -> bool {
+        matches!(self, Self::Vector(_) | Self::Halfvec(_) | Self::Sparsevec(_))
     }
 
     /// Whether a column of this type can be the subject of a derived index or lie out of line; such
     /// columns carry the Lsn that last set them.
     #[must_use]
     pub const fn is_versioned(&self) -> bool {
-        matches!(self, Self::Text | Self::Varchar(_) | Self::Bytea | Self::Jsonb | Self::Array(_) | Self::Vector(_))
+        self.is_vector()
+            || matches!(
+                self,
+                Self::Text
+                    | Self::Varchar(_)
+                    | Self::Bytea
+                    | Self::Jsonb
+                    | Self::Array(_)
+                    | Self::Bit(_)
+                    | Self::Varbit(_)
+            )
     }
 }
 
@@ -94,7 +117,15 @@ impl fmt::Display for Type {
             Self::Interval => f.write_str("interval"),
             Self::Jsonb => f.write_str("jsonb"),
             Self::Array(element) => write!(f, "{element}[]"),
+            Self::Vector(0) => f.write_str("vector"),
             Self::Vector(n) => write!(f, "vector({n})"),
+            Self::Halfvec(0) => f.write_str("halfvec"),
+            Self::Halfvec(n) => write!(f, "halfvec({n})"),
+            Self::Sparsevec(0) => f.write_str("sparsevec"),
+            Self::Sparsevec(n) => write!(f, "sparsevec({n})"),
+            Self::Bit(n) => write!(f, "bit({n})"),
+            Self::Varbit(0) => f.write_str("bit varying"),
+            Self::Varbit(n) => write!(f, "bit varying({n})"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Values of the SQL types.
 
-use crate::{Numeric, Type};
+use crate::{BitString, Numeric, SparseVector, Type};
+use half::f16;
 
 /// One value. `docs/format/types.md` says how each lies in rows, keys and Arrow arrays.
 ///
@@ -45,6 +46,12 @@ pub enum Value {
     Array(Array),
     /// `vector(n)`
     Vector(Vec<f32>),
+    /// `halfvec(n)`
+    Halfvec(Vec<f16>),
+    /// `sparsevec(n)`
+    Sparsevec(SparseVector),
+    /// `bit(n)`, `bit varying(n)`
+    Bit(BitString),
 }
 
 /// A length of time in three parts that do not convert into each other.
@@ -106,6 +113,11 @@ impl PartialEq for Value {
             (Self::Vector(a), Self::Vector(b)) => {
                 a.len() == b.len() && a.iter().zip(b).all(|(x, y)| x.to_bits() == y.to_bits())
             }
+            (Self::Halfvec(a), Self::Halfvec(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(x, y)| x.to_bits() == y.to_bits())
+            }
+            (Self::Sparsevec(a), Self::Sparsevec(b)) => a == b,
+            (Self::Bit(a), Self::Bit(b)) => a == b,
             _ => false,
         }
     }
@@ -124,7 +136,8 @@ macro_rules! from {
 from! {
     bool => Bool, i16 => Int2, i32 => Int4, i64 => Int8, f32 => Float4, f64 => Float8, Numeric => Numeric,
     &str => Text, String => Text, &[u8] => Bytea, Vec<u8> => Bytea, [u8; 16] => Uuid, Interval => Interval,
-    &[f32] => Vector, Vec<f32> => Vector, Array => Array,
+    &[f32] => Vector, Vec<f32> => Vector, Array => Array, Vec<f16> => Halfvec, SparseVector => Sparsevec,
+    BitString => Bit,
 }
 
 impl<T: Into<Self>> From<Option<T>> for Value {

@@ -7,13 +7,13 @@ mod follow;
 
 use crate::options::Options;
 use follow::Follower;
-use nodedb_base::{Error, Incarnation, Lsn, Result, RowId, StoredRows};
+use nodedb_base::{Error, Incarnation, Lsn, Result, RowId, StoredRows, Type};
 use nodedb_env::{Env, Join};
 use nodedb_index::vector::{VectorIndex, VectorOptions};
 use nodedb_index::{Alarm, Index, Indexes, Kind, State, TextIndex};
 use nodedb_store::catalog::{DerivedIndex, Hnsw, Method, Table, VectorClass};
 use nodedb_store::{LogHold, Store, Transaction, TransactionOptions, View};
-use nodedb_vector::{Metric, Quantisation};
+use nodedb_vector::{Element, Metric, Quantisation};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -469,15 +469,24 @@ fn vector_options(
 ) -> Result<VectorOptions> {
     let column = definition.columns.first().and_then(|at| table.columns.get(usize::from(*at)));
     let ty = column.map(|column| &column.ty);
-    let Some(nodedb_base::Type::Vector(dimension)) = ty else {
-        return Err(Error::damaged(format!("index {} is of a column that is no vector", definition.name)));
+    let (element, dimension) = match ty {
+        Some(Type::Vector(n)) => (Element::F32, n),
+        Some(Type::Halfvec(n)) => (Element::F16, n),
+        Some(Type::Bit(n)) => (Element::Bits, n),
+        _ => return Err(Error::damaged(format!("index {} is of a column that is no vector", definition.name))),
     };
     Ok(VectorOptions {
         metric: match class {
             VectorClass::L2 => Metric::L2,
             VectorClass::InnerProduct => Metric::InnerProduct,
             VectorClass::Cosine => Metric::Cosine,
+            VectorClass::L1 => Metric::Manhattan,
+            VectorClass::Linf => Metric::Chebyshev,
+            VectorClass::Pearson => Metric::Pearson,
+            VectorClass::Hamming => Metric::Hamming,
+            VectorClass::Jaccard => Metric::Jaccard,
         },
+        element,
         dimension: *dimension as usize,
         m: usize::from(*m),
         ef_construction: usize::from(*ef_construction),

@@ -19,7 +19,9 @@ const FEW_ROWS: usize = 2_000;
 pub struct VectorOptions {
     /// What is near.
     pub metric: Metric,
-    /// How many numbers a vector has.
+    /// What a vector is made of.
+    pub element: Element,
+    /// How many numbers or bits a vector has.
     pub dimension: usize,
     /// Links of a node of the graph; twice as many at the lowest level.
     pub m: usize,
@@ -34,7 +36,7 @@ pub struct VectorOptions {
 impl VectorOptions {
     fn options(&self) -> Options {
         let mut options = Options {
-            shape: Shape { metric: self.metric, element: Element::F32, dimension: self.dimension },
+            shape: Shape { metric: self.metric, element: self.element, dimension: self.dimension },
             quantisation: self.quantisation,
             seal_threshold: self.seal_threshold,
             build_threads: 1,
@@ -84,7 +86,7 @@ pub trait Nearest: Send + Sync {
     ///
     /// # Errors
     /// `Statement` (22000) for a vector of other dimensions, `Damaged` if a file is.
-    fn nearest(&self, vector: &[f32], k: usize, at: Lsn, hardness: Hardness) -> Result<Vec<Neighbour>>;
+    fn nearest(&self, vector: Vector<'_>, k: usize, at: Lsn, hardness: Hardness) -> Result<Vec<Neighbour>>;
 }
 
 /// A vector collection as an index.
@@ -126,24 +128,53 @@ impl VectorIndex {
 
     /// Whether the index holds vectors like this one. Under cosine it does not where SQL, which squares numbers of 32 bits,
     /// knows no distance.
-    fn holds(&self, vector: &[f32]) -> bool {
+    fn holds(&self, vector: &Stored) -> bool {
+        let numbers: Vec<f32> = match vector {
+            Stored::F32(numbers) => numbers.clone(),
+            Stored::F16(halves) => halves.iter().map(|bits| half::f16::from_bits(*bits).to_f32()).collect(),
+            Stored::Bits(_) => return true,
+        };
         match self.collection.options().shape.metric {
-            Metric::Cosine => vector.iter().map(|x| x * x).sum::<f32>().is_normal(),
+            Metric::Cosine => numbers.iter().map(|x| x * x).sum::<f32>().is_normal(),
+            // All numbers equal have no direction once their mean is taken off.
+            Metric::Pearson => numbers.windows(2).any(|pair| pair.first() != pair.last()),
             _ => true,
+        }
+    }
+
+    /// A vector in the row codec.
+    fn stored(&self, bytes: &[u8]) -> Stored {
+        match self.collection.options().shape.element {
+            Element::F16 => Stored::F16(bytes.as_chunks::<2>().0.iter().map(|b| u16::from_le_bytes(*b)).collect()),
+            // How many bits there are stands before them.
+            Element::Bits => Stored::Bits(bytes.get(4..).unwrap_or_default().to_vec()),
+            _ => Stored::F32(bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()),
         }
     }
 }
 
-/// The numbers of a vector in the row codec.
-fn numbers(bytes: &[u8]) -> Vec<f32> {
-    bytes.chunks_exact(4).filter_map(|b| b.try_into().ok()).map(f32::from_le_bytes).collect()
+/// A vector of a row.
+enum Stored {
+    F32(Vec<f32>),
+    F16(Vec<u16>),
+    Bits(Vec<u8>),
+}
+
+impl Stored {
+    fn vector(&self) -> Vector<'_> {
+        match self {
+            Self::F32(numbers) => Vector::F32(numbers),
+            Self::F16(halves) => Vector::F16(halves),
+            Self::Bits(bits) => Vector::Bits(bits),
+        }
+    }
 }
 
 impl Kind for VectorIndex {
     fn apply(&self, change: Change<'_>) -> Result<()> {
         let value = change.values.first().copied().flatten();
-        let changed = match value.map(numbers).filter(|vector| self.holds(vector)) {
-            Some(vector) => self.collection.insert(change.row.0, change.version.0, Vector::F32(&vector)),
+        let changed = match value.map(|bytes| self.stored(bytes)).filter(|vector| self.holds(vector)) {
+            Some(vector) => self.collection.insert(change.row.0, change.version.0, vector.vector()),
             None => self.collection.delete(change.row.0, change.version.0),
         };
         changed.map(drop).map_err(error)
@@ -192,13 +223,13 @@ impl Kind for VectorIndex {
 }
 
 impl Nearest for VectorIndex {
-    fn nearest(&self, vector: &[f32], k: usize, at: Lsn, hardness: Hardness) -> Result<Vec<Neighbour>> {
+    fn nearest(&self, vector: Vector<'_>, k: usize, at: Lsn, hardness: Hardness) -> Result<Vec<Neighbour>> {
         let effort = match hardness {
             Hardness::Recall(recall) => Effort::Recall(recall),
             Hardness::Candidates(ef) => Effort::Setting(Setting { ef, rerank: ef }),
         };
         let search = Search { at: Some(at.0), effort, ..Search::nearest(k) };
-        let found = self.collection.search(Vector::F32(vector), &search).map_err(error)?;
+        let found = self.collection.search(vector, &search).map_err(error)?;
         let neighbour = |hit: &nodedb_vector::Hit| Neighbour {
             row: RowId(hit.id),
             version: Lsn(hit.version),

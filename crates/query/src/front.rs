@@ -104,6 +104,7 @@ impl Runnable {
                 let (kind, if_exists, names, cascade) = (*object_type, *if_exists, names.clone(), *cascade);
                 ddl::drop::run(tx, &ddl::drop::Drop { kind, if_exists, names, cascade })
             }
+            Ast::Truncate(truncate) => ddl::truncate::run(tx, truncate),
             Ast::Explain { .. } => explain::run(engine, statement, tx, &self.ast).await,
             other => Err(unsupported(other)),
         }
@@ -119,6 +120,7 @@ fn check_known(ast: &Ast) -> Result<()> {
         Ast::CreateTable(create) => ddl::table::expect_known(create),
         Ast::CreateIndex(create) => ddl::index::expect_known(create),
         Ast::Explain { statement, .. } => check_known(statement),
+        Ast::Truncate(truncate) => ddl::truncate::expect_known(truncate),
         _ => Ok(()),
     }
 }

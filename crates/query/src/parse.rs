@@ -217,6 +217,9 @@ pub fn sql_type(ty: &DataType) -> Result<Type> {
         DataType::Interval { fields: None, precision: None } => Type::Interval,
         DataType::JSONB => Type::Jsonb,
         DataType::Array(ArrayElemTypeDef::SquareBracket(inner, _)) => Type::Array(Box::new(element(inner)?)),
+        DataType::Bit(n) => Type::Bit(bit_length("bit", n.unwrap_or(1))?),
+        DataType::BitVarying(None) | DataType::VarBit(None) => Type::Varbit(0),
+        DataType::BitVarying(Some(n)) | DataType::VarBit(Some(n)) => Type::Varbit(bit_length("bit varying", *n)?),
         DataType::Custom(name, arguments) => custom(name, arguments)?,
         other => return Err(Error::unsupported(format!("type {}", other.to_string().to_lowercase()))),
     })
@@ -225,31 +228,47 @@ pub fn sql_type(ty: &DataType) -> Result<Type> {
 fn element(inner: &DataType) -> Result<Type> {
     match sql_type(inner)? {
         Type::Array(_) => Err(Error::unsupported("an array of more than one dimension")),
-        Type::Vector(_) => Err(Error::unsupported("an array of vectors")),
         element => Ok(element),
     }
 }
 
 fn custom(name: &ObjectName, arguments: &[String]) -> Result<Type> {
     let unknown = || Error::statement("42704", format!("type \"{}\" does not exist", name.to_string().to_lowercase()));
-    match name.to_string().to_lowercase().as_str() {
-        "vector" => match arguments {
-            [] => Ok(Type::Vector(0)),
-            [n] => match n.parse::<u32>() {
-                Ok(0) => Err(Error::statement("22023", "dimensions for type vector must be at least 1")),
-                Ok(n) if n <= MAX_DIMENSIONS => Ok(Type::Vector(n)),
-                _ => {
-                    Err(Error::statement("22023", format!("dimensions for type vector cannot exceed {MAX_DIMENSIONS}")))
-                }
-            },
-            _ => Err(unknown()),
+    let (name, of, most): (_, fn(u32) -> Type, _) = match name.to_string().to_lowercase().as_str() {
+        "vector" => ("vector", Type::Vector, MAX_DIMENSIONS),
+        "halfvec" => ("halfvec", Type::Halfvec, MAX_DIMENSIONS),
+        "sparsevec" => ("sparsevec", Type::Sparsevec, MAX_SPARSE_DIMENSIONS),
+        _ => return Err(unknown()),
+    };
+    match arguments {
+        [] => Ok(of(0)),
+        [n] => match n.parse::<u32>() {
+            Ok(0) => Err(Error::statement("22023", format!("dimensions for type {name} must be at least 1"))),
+            Ok(n) if n <= most => Ok(of(n)),
+            Err(_) if n.parse::<i64>().is_err() => {
+                let said = n.trim_matches('\'');
+                Err(Error::statement("22P02", format!("invalid input syntax for type integer: \"{said}\"")))
+            }
+            _ => Err(Error::statement("22023", format!("dimensions for type {name} cannot exceed {most}"))),
         },
-        _ => Err(unknown()),
+        _ => Err(Error::statement("22023", "invalid type modifier")),
     }
 }
 
-/// Most dimensions of a vector, as in pgvector.
+/// Most bits of a string, as in PostgreSQL.
+const MAX_BITS: u64 = 83_886_080;
+
+fn bit_length(name: &str, n: u64) -> Result<u32> {
+    match n {
+        0 => Err(Error::statement("22023", format!("length for type {name} must be at least 1"))),
+        n if n <= MAX_BITS => Ok(n as u32),
+        _ => Err(Error::statement("22023", format!("length for type {name} cannot exceed {MAX_BITS}"))),
+    }
+}
+
+/// Most dimensions of a vector, and of a sparse one, as in pgvector.
 pub const MAX_DIMENSIONS: u32 = 16_000;
+const MAX_SPARSE_DIMENSIONS: u32 = 1_000_000_000;
 
 fn float(info: &ExactNumberInfo) -> Result<Type> {
     match info {

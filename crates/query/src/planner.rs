@@ -44,6 +44,8 @@ pub struct Planner<'a> {
     parameters: &'a [Value],
     limited: bool,
     hardness: Hardness,
+    /// Whether rows that an index leaves out come, too.
+    seqscan: bool,
 }
 
 impl<'a> Planner<'a> {
@@ -54,14 +56,14 @@ impl<'a> Planner<'a> {
         let zone = statement.settings.time_zone.clone();
         state.config_mut().options_mut().execution.time_zone = Some(zone);
         let hardness = statement.settings.hardness();
-        Self { state, view: Some(view), hardness, ..Self::without_tables(engine, statement.parameters) }
+        Self { state, view: Some(view), hardness, seqscan: statement.settings.seqscan, ..Self::without_tables(engine, statement.parameters) }
     }
 
     /// A planner for expressions that may not look into tables.
     pub fn without_tables(engine: &'a Engine, parameters: &'a [Value]) -> Self {
         let state = engine.state().clone();
         let hardness = Settings::default().hardness();
-        Self { engine, state, view: None, tables: HashMap::new(), parameters, limited: false, hardness }
+        Self { engine, state, view: None, tables: HashMap::new(), parameters, limited: false, hardness, seqscan: true }
     }
 
     /// The statement wants few rows.
@@ -91,6 +93,9 @@ impl<'a> Planner<'a> {
         check_query(&query)?;
         if let Some(view) = &self.view {
             crate::text::rewrite(&mut query, view.catalog())?;
+            if !self.seqscan {
+                crate::rewrite::only_indexed(&mut query, view.catalog());
+            }
         }
         crate::rewrite::query(&mut query)?;
         let sql = SqlToRel::new_with_options(self, options());
@@ -371,6 +376,6 @@ impl TypePlanner for SqlTypes {
             return Ok(Some(Arc::new(cast_field(&Type::Numeric { precision: 38, scale: 10 }, true))));
         }
         let ty = parse::sql_type(ty).map_err(to_datafusion)?;
-        Ok(Some(Arc::new(cast_field(&ty, ty == Type::Vector(0)))))
+        Ok(Some(Arc::new(cast_field(&ty, matches!(ty, Type::Vector(0) | Type::Halfvec(0))))))
     }
 }

@@ -24,6 +24,28 @@ pub struct Settings {
     pub recall: f32,
     /// `hnsw.ef_search`, once it was set: how many candidates vector indexes look at, whatever the recall.
     pub ef_search: Option<u16>,
+    /// `enable_seqscan`: when it is off, rows without a distance are left out where an index finds the nearest, as pgvector
+    /// leaves them out.
+    pub seqscan: bool,
+    /// What pgvector's scans may take. It is kept and shown; a search here goes on until it has found enough.
+    pub iterative: Iterative,
+}
+
+/// pgvector's settings of iterative scans.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Iterative {
+    /// `hnsw.iterative_scan`
+    pub order: String,
+    /// `hnsw.max_scan_tuples`
+    pub tuples: String,
+    /// `hnsw.scan_mem_multiplier`
+    pub memory: String,
+}
+
+impl Default for Iterative {
+    fn default() -> Self {
+        Self { order: "off".into(), tuples: "20000".into(), memory: "1".into() }
+    }
 }
 
 impl Default for Settings {
@@ -37,6 +59,8 @@ impl Default for Settings {
             application_name: String::new(),
             recall: 0.95,
             ef_search: None,
+            seqscan: true,
+            iterative: Iterative::default(),
         }
     }
 }
@@ -88,6 +112,20 @@ impl Settings {
             "hnsw.ef_search" => {
                 self.ef_search = value.map(|value| within(name, value, 1.0, 1000.0).map(|ef| ef as u16)).transpose()?;
             }
+            "enable_seqscan" => self.seqscan = value.map_or(Ok(true), |value| boolean(name, value))?,
+            "hnsw.iterative_scan" => {
+                let order = value.map_or(default.iterative.order, str::to_lowercase);
+                if !["off", "relaxed_order", "strict_order"].contains(&order.as_str()) {
+                    return Err(invalid(name, &order));
+                }
+                self.iterative.order = order;
+            }
+            "hnsw.max_scan_tuples" => {
+                self.iterative.tuples = number(name, value, (1, i64::from(i32::MAX)), default.iterative.tuples)?;
+            }
+            "hnsw.scan_mem_multiplier" => {
+                self.iterative.memory = number(name, value, (1, 1000), default.iterative.memory)?;
+            }
             _ => return set_fixed(name, value),
         }
         Ok(())
@@ -106,6 +144,10 @@ impl Settings {
             "application_name" => self.application_name.clone(),
             "nodedb.recall" => self.recall.to_string(),
             "hnsw.ef_search" => self.ef_search.unwrap_or(PGVECTORS_EF_SEARCH).to_string(),
+            "enable_seqscan" => if self.seqscan { "on" } else { "off" }.to_owned(),
+            "hnsw.iterative_scan" => self.iterative.order.clone(),
+            "hnsw.max_scan_tuples" => self.iterative.tuples.clone(),
+            "hnsw.scan_mem_multiplier" => self.iterative.memory.clone(),
             _ => match FIXED.iter().find(|(fixed, ..)| *fixed == name) {
                 Some((_, value, _)) => (*value).to_owned(),
                 None => return Err(unknown(name)),
@@ -126,7 +168,11 @@ impl Settings {
             "application_name",
             "default_transaction_isolation",
             "default_transaction_read_only",
+            "enable_seqscan",
             "hnsw.ef_search",
+            "hnsw.iterative_scan",
+            "hnsw.max_scan_tuples",
+            "hnsw.scan_mem_multiplier",
             "nodedb.as_of",
             "nodedb.recall",
             "timezone",
@@ -135,6 +181,17 @@ impl Settings {
         names.sort_unstable();
         names
     }
+}
+
+/// The text of a whole number from one to another.
+fn number(name: &str, value: Option<&str>, (least, most): (i64, i64), default: String) -> Result<String> {
+    let Some(value) = value else { return Ok(default) };
+    let number: i64 = value.trim().parse().map_err(|_| invalid(name, value))?;
+    if (least..=most).contains(&number) {
+        return Ok(number.to_string());
+    }
+    let message = format!("{number} is outside the valid range for parameter \"{name}\" ({least} .. {most})");
+    Err(Error::statement("22023", message))
 }
 
 /// A number from one to another.

@@ -4,7 +4,10 @@
 //! Columns of a versioned type ([`Type::is_versioned`]) carry the Lsn that last set them, where 0 means the
 //! commit that wrote this row; so a row can be encoded before its commit has a number.
 
-use nodedb_base::{Array, Interval, LargeValue, Lsn, Numeric, Reader, Result, Type, Value, Writer};
+use half::f16;
+use nodedb_base::{
+    Array, BitString, Interval, LargeValue, Lsn, Numeric, Reader, Result, SparseVector, Type, Value, Writer,
+};
 
 const ROW_VERSION: u8 = 1;
 
@@ -174,11 +177,30 @@ pub fn value_bytes(ty: &Type, value: &Value) -> Result<Vec<u8>> {
             [&v.months.to_le_bytes()[..], &v.days.to_le_bytes(), &v.micros.to_le_bytes()].concat()
         }
         (Type::Array(element), Value::Array(v)) => array_bytes(element, v)?,
-        (Type::Vector(n), Value::Vector(v)) if v.len() == *n as usize => {
-            v.iter().flat_map(|x| x.to_le_bytes()).collect()
-        }
+        (Type::Vector(n), Value::Vector(v)) if fits(*n, v.len()) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        (Type::Halfvec(n), Value::Halfvec(v)) if fits(*n, v.len()) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        (Type::Sparsevec(n), Value::Sparsevec(v)) if fits(*n, v.dimensions as usize) => sparse_bytes(v),
+        (Type::Bit(n), Value::Bit(v)) if v.len == *n => bit_bytes(v),
+        (Type::Varbit(n), Value::Bit(v)) if *n == 0 || v.len <= *n => bit_bytes(v),
         _ => return Err(nodedb_base::Error::internal(format!("a value does not fit its column of type {ty}"))),
     })
+}
+
+/// Whether a vector of so many numbers fits a type of `n`, where 0 is any.
+const fn fits(n: u32, len: usize) -> bool {
+    n == 0 || len == n as usize
+}
+
+/// Dimensions, how many numbers, where they stand, the numbers.
+fn sparse_bytes(v: &SparseVector) -> Vec<u8> {
+    let head = [v.dimensions, u32::try_from(v.values.len()).unwrap_or(u32::MAX)];
+    let words = head.iter().chain(&v.indices).flat_map(|word| word.to_le_bytes());
+    words.chain(v.values.iter().flat_map(|x| x.to_le_bytes())).collect()
+}
+
+/// How many bits, and eight of them a byte, the lowest first.
+fn bit_bytes(v: &BitString) -> Vec<u8> {
+    v.len.to_le_bytes().into_iter().chain(v.bytes.iter().copied()).collect()
 }
 
 fn numeric_bytes(v: Numeric) -> Vec<u8> {
@@ -312,6 +334,9 @@ fn read_value(ty: &Type, r: &mut Reader<'_>) -> Result<Value> {
         }),
         Type::Array(element) => Value::Array(read_array(element, r)?),
         Type::Vector(n) => Value::Vector(read_vector(*n, r)?),
+        Type::Halfvec(n) => Value::Halfvec(read_halves(*n, r)?),
+        Type::Sparsevec(n) => Value::Sparsevec(read_sparse(*n, r)?),
+        Type::Bit(_) | Type::Varbit(_) => Value::Bit(read_bits(ty, r)?),
     })
 }
 
@@ -357,10 +382,48 @@ fn read_array(element: &Type, r: &mut Reader<'_>) -> Result<Array> {
 fn read_vector(n: u32, r: &mut Reader<'_>) -> Result<Vec<f32>> {
     let bytes = r.raw(r.rest().len())?;
     let (chunks, rest) = bytes.as_chunks::<4>();
-    if chunks.len() != n as usize || !rest.is_empty() {
+    if !fits(n, chunks.len()) || !rest.is_empty() {
         return Err(r.damaged("a vector has the wrong length"));
     }
     Ok(chunks.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect())
+}
+
+fn read_halves(n: u32, r: &mut Reader<'_>) -> Result<Vec<f16>> {
+    let (chunks, rest) = r.raw(r.rest().len())?.as_chunks::<2>();
+    if !fits(n, chunks.len()) || !rest.is_empty() {
+        return Err(r.damaged("a vector has the wrong length"));
+    }
+    Ok(chunks.iter().map(|chunk| f16::from_le_bytes(*chunk)).collect())
+}
+
+fn read_sparse(n: u32, r: &mut Reader<'_>) -> Result<SparseVector> {
+    let (dimensions, count) = (u32::from_le_bytes(r.array()?), u32::from_le_bytes(r.array()?) as usize);
+    let (words, rest) = r.raw(r.rest().len())?.as_chunks::<4>();
+    let (Some((indices, values)), true, true) =
+        (words.split_at_checked(count).filter(|(_, values)| values.len() == count), rest.is_empty(), fits(n, dimensions as usize))
+    else {
+        return Err(r.damaged("a sparse vector has the wrong length"));
+    };
+    let indices: Vec<u32> = indices.iter().map(|word| u32::from_le_bytes(*word)).collect();
+    if !indices.is_sorted_by(|a, b| a < b) || indices.last().is_some_and(|last| *last >= dimensions) {
+        return Err(r.damaged("the numbers of a sparse vector are out of order"));
+    }
+    Ok(SparseVector { dimensions, indices, values: values.iter().map(|word| f32::from_le_bytes(*word)).collect() })
+}
+
+fn read_bits(ty: &Type, r: &mut Reader<'_>) -> Result<BitString> {
+    let len = u32::from_le_bytes(r.array()?);
+    let bytes = r.raw(r.rest().len())?.to_vec();
+    let fits = match ty {
+        Type::Bit(n) => len == *n,
+        Type::Varbit(n) => *n == 0 || len <= *n,
+        _ => false,
+    };
+    let is_clean = len % 8 == 0 || bytes.last().is_none_or(|last| last >> (len % 8) == 0);
+    if !fits || bytes.len() != len.div_ceil(8) as usize || !is_clean {
+        return Err(r.damaged("a string of bits has the wrong length"));
+    }
+    Ok(BitString { len, bytes })
 }
 
 #[cfg(test)]
@@ -379,6 +442,9 @@ mod tests {
             Type::Uuid,
             Type::Interval,
             Type::Float4,
+            Type::Halfvec(0),
+            Type::Sparsevec(4),
+            Type::Varbit(20),
         ]
     }
 
@@ -387,6 +453,8 @@ mod tests {
         let numeric = any::<i64>().prop_map(|n| Numeric { unscaled: n.into(), scale: 4 });
         let array = any::<Vec<Option<i32>>>()
             .prop_map(|items| Array { element: Type::Int4, items: items.into_iter().map(Value::from).collect() });
+        let bits = proptest::option::of(proptest::collection::vec(any::<bool>(), 0..20));
+        let vectors = (any::<Option<Vec<u16>>>(), any::<Option<[i8; 4]>>(), bits);
         (
             any::<Option<i64>>(),
             proptest::option::of("[a-z]{0,8}|x{1020,1030}"),
@@ -397,9 +465,14 @@ mod tests {
             any::<Option<[u8; 16]>>(),
             proptest::option::of(interval),
             any::<Option<f32>>(),
+            vectors,
         )
-            .prop_map(|(a, b, c, d, e, f, g, h, i)| {
-                vec![a.into(), b.into(), c.into(), d.into(), e.into(), f.into(), g.into(), h.into(), i.into()]
+            .prop_map(|(a, b, c, d, e, f, g, h, i, (j, k, l))| {
+                let first = [a.into(), b.into(), c.into(), d.into(), e.into(), f.into(), g.into(), h.into(), i.into()];
+                let halves: Option<Vec<f16>> = j.map(|v: Vec<u16>| v.into_iter().map(f16::from_bits).collect());
+                let sparse = k.map(|v: [i8; 4]| SparseVector::of_dense(&v.map(f32::from)));
+                let bits = l.map(|v: Vec<bool>| v.into_iter().collect::<BitString>());
+                first.into_iter().chain([halves.into(), sparse.into(), bits.into()]).collect()
             })
     }
 

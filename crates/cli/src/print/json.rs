@@ -70,6 +70,10 @@ fn write(value: &Value, style: &TextStyle, out: &mut String) {
         Value::Float4(v) => float(f64::from(*v), value, style, out),
         Value::Float8(v) => float(*v, value, style, out),
         Value::Array(array) => list(array.items.iter(), style, out),
+        Value::Halfvec(numbers) => {
+            let items: Vec<Value> = numbers.iter().map(|n| Value::Float4(n.to_f32())).collect();
+            list(items.iter(), style, out);
+        }
         Value::Vector(numbers) => {
             let items: Vec<Value> = numbers.iter().map(|n| Value::Float4(*n)).collect();
             list(items.iter(), style, out);

@@ -33,6 +33,10 @@ pub fn parse_type(text: &str) -> Option<Type> {
             "numeric" => Type::Numeric { precision: first.parse().ok()?, scale: second.parse().ok()? },
             "character varying" => Type::Varchar(first.parse().ok()?),
             "vector" => Type::Vector(first.parse().ok()?),
+            "halfvec" => Type::Halfvec(first.parse().ok()?),
+            "sparsevec" => Type::Sparsevec(first.parse().ok()?),
+            "bit" => Type::Bit(first.parse().ok()?),
+            "bit varying" => Type::Varbit(first.parse().ok()?),
             _ => return None,
         });
     }
@@ -52,6 +56,10 @@ pub fn parse_type(text: &str) -> Option<Type> {
         Type::Timestamptz,
         Type::Interval,
         Type::Jsonb,
+        Type::Vector(0),
+        Type::Halfvec(0),
+        Type::Sparsevec(0),
+        Type::Varbit(0),
     ];
     simple.into_iter().find(|ty| ty.to_string() == text)
 }

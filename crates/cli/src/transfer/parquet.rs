@@ -224,6 +224,8 @@ fn weight(cell: &Cell) -> usize {
         Cell::Value(Value::Text(v)) => v.len(),
         Cell::Value(Value::Bytea(v)) => v.len(),
         Cell::Value(Value::Vector(v)) => v.len() * size_of::<f32>(),
+        Cell::Value(Value::Halfvec(v)) => v.len() * 2,
+        Cell::Value(Value::Sparsevec(v)) => v.values.len() * 8,
         Cell::Value(Value::Array(v)) => v.items.len() * size_of::<Value>(),
         Cell::Json(v) => v.to_string().len(),
         _ => size_of::<Value>(),

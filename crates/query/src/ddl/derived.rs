@@ -67,44 +67,74 @@ fn column_and_class(table: &Table, column: &IndexColumn) -> Result<(u16, VectorC
     let at =
         table.column(&name).ok_or_else(|| Error::statement("42703", format!("column \"{name}\" does not exist")))?;
     let ty = table.columns.get(at).map(|column| &column.ty);
-    let Some(Type::Vector(dimension)) = ty else {
-        let ty = ty.map(crate::types::coerce::bare_name).unwrap_or_default();
-        let message = format!("data type {ty} has no default operator class for access method \"hnsw\"");
-        return Err(Error::statement("42704", message));
+    let ty = ty.ok_or_else(|| Error::internal("a column that is not there"))?;
+    let named = crate::types::coerce::bare_name(ty);
+    let (dimension, most) = match ty {
+        Type::Vector(n) | Type::Halfvec(n) => (*n, parse::MAX_DIMENSIONS),
+        Type::Bit(n) => (*n, MAX_BITS),
+        Type::Sparsevec(_) => {
+            return Err(Error::unsupported("a vector index of a sparsevec column")
+                .with_hint("Such columns are compared row by row, exactly."));
+        }
+        Type::Varbit(_) => return Err(Error::statement("0A000", "type not supported for hnsw index")),
+        _ => {
+            let message = format!("data type {named} has no default operator class for access method \"hnsw\"");
+            return Err(Error::statement("42704", message));
+        }
     };
-    if *dimension == 0 {
+    if dimension == 0 {
         return Err(Error::statement("22023", "column does not have dimensions"));
     }
+    if dimension > most {
+        let message = format!("column cannot have more than {most} dimensions for hnsw index");
+        return Err(Error::limit("54000", message));
+    }
     let Some(class) = &column.operator_class else {
-        let message = "data type vector has no default operator class for access method \"hnsw\"";
+        let message = format!("data type {named} has no default operator class for access method \"hnsw\"");
         return Err(Error::statement("42704", message)
             .with_hint("You must specify an operator class for the index, such as vector_cosine_ops."));
     };
-    Ok((at as u16, class_of(&parse::relation(class)?)?))
+    Ok((at as u16, class_of(&parse::relation(class)?, &named)?))
 }
 
-fn class_of(name: &str) -> Result<VectorClass> {
-    Ok(match name {
-        "vector_l2_ops" => VectorClass::L2,
-        "vector_ip_ops" => VectorClass::InnerProduct,
-        "vector_cosine_ops" => VectorClass::Cosine,
-        other => {
-            let message = format!("operator class \"{other}\" does not exist for access method \"hnsw\"");
-            return Err(Error::statement("42704", message));
+/// Most bits of a string in an index.
+const MAX_BITS: u32 = 64_000;
+
+/// The class of a type that has this name.
+fn class_of(name: &str, ty: &str) -> Result<VectorClass> {
+    let class = |ty: &str| Some((ty.to_owned(), name.strip_prefix(ty)?.strip_prefix('_')?.strip_suffix("_ops")?));
+    let found = ["vector", "halfvec", "bit"].into_iter().find_map(class);
+    let found = found.and_then(|(of, said)| {
+        let class = VectorClass::ALL.into_iter().find(|class| class.class() == said)?;
+        (class.is_of_bits() == (of == "bit")).then_some((of, class))
+    });
+    match found {
+        Some((of, class)) if of == ty => Ok(class),
+        Some(_) => {
+            let message = format!("operator class \"{name}\" does not accept data type {ty}");
+            Err(Error::statement("42804", message))
         }
-    })
+        None => {
+            let message = format!("operator class \"{name}\" does not exist for access method \"hnsw\"");
+            Err(Error::statement("42704", message))
+        }
+    }
 }
 
 /// What WITH says. pgvector's names and ranges, but 200 candidates where nothing is said.
 fn parameters(class: VectorClass, with: &[Expr]) -> Result<Hnsw> {
-    let mut hnsw = Hnsw { class, m: 16, ef_construction: 200, code_bits: 8 };
+    let code_bits = if class.is_of_bits() { 0 } else { 8 };
+    let mut hnsw = Hnsw { class, m: 16, ef_construction: 200, code_bits };
     for option in with {
         let (column, name, value) = option_of(option)?;
         match name.as_str() {
             _ if column.is_some() => return Err(unknown(&name)),
             "m" => hnsw.m = number(&name, &value, 2, 100)?,
             "ef_construction" => hnsw.ef_construction = number(&name, &value, 4, 1000)?,
-            "quantization" => hnsw.code_bits = code_bits(&value)?,
+            "quantization" if class.is_of_bits() && value != "none" => {
+                return Err(Error::statement("22023", "strings of bits have no smaller codes"));
+            }
+            "quantization" => hnsw.code_bits = self::code_bits(&value)?,
             _ => return Err(unknown(&name)),
         }
     }

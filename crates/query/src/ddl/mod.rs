@@ -5,6 +5,7 @@ pub mod derived;
 pub mod drop;
 pub mod index;
 pub mod table;
+pub mod truncate;
 
 use crate::outcome::{Outcome, Tag};
 use nodedb_base::{Error, Incarnation, Result};

@@ -78,11 +78,6 @@ impl<'a> Build<'a> {
             return Err(Error::statement("42701", format!("column \"{name}\" specified more than once")));
         }
         let ty = parse::sql_type(&column.data_type)?;
-        if ty == Type::Vector(0) {
-            return Err(
-                Error::unsupported("a vector column without dimensions").with_hint("Say vector(384), for example.")
-            );
-        }
         let (mut not_null, mut default) = (None, None);
         for option in &column.options {
             match &option.option {

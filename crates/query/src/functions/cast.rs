@@ -2,7 +2,7 @@
 
 use super::error::to_datafusion;
 use super::scalar::{Call, array_of, style_of};
-use crate::types::arrow::{MAX_DIMENSIONS, data_type, type_of};
+use crate::types::arrow::{data_type, type_of};
 use crate::types::build::ColumnBuilder;
 use crate::types::text::{TextStyle, parse};
 use crate::types::{cast, value_at};
@@ -49,7 +49,7 @@ impl PgCast {
     fn target(&self, from: &DataType, constant: Option<&ScalarValue>) -> Result<Type> {
         match (&self.to, self.exact) {
             (Type::Numeric { .. }, false) => open_numeric(from, constant),
-            (Type::Vector(_), false) => open_vector(from, constant),
+            (Type::Vector(_) | Type::Halfvec(_), false) => Ok(open_vector(&self.to, from)),
             (Type::Varchar(_), false) => Ok(Type::Text),
             (to, _) => Ok(to.clone()),
         }
@@ -84,18 +84,11 @@ fn constant_numeric(constant: &ScalarValue) -> Result<Option<Numeric>> {
     }
 }
 
-fn open_vector(from: &DataType, constant: Option<&ScalarValue>) -> Result<Type> {
-    if let DataType::FixedSizeList(_, n) = from {
-        return Ok(Type::Vector(u32::try_from(*n).unwrap_or(0)));
-    }
-    let value = match constant {
-        Some(constant) => cast(constant_value(constant)?, &Type::Vector(0), &TextStyle::default())?,
-        None => Value::Null,
-    };
-    match value {
-        Value::Vector(v) => Ok(Type::Vector(u32::try_from(v.len()).unwrap_or(MAX_DIMENSIONS))),
-        Value::Null if constant.is_some() => Ok(Type::Vector(1)),
-        _ => Err(Error::unsupported("a cast to vector without its number of dimensions")),
+/// The dimensions of a column stay; whatever else has any.
+fn open_vector(to: &Type, from: &DataType) -> Type {
+    match (to, type_of(from)) {
+        (Type::Vector(_), Ok(from @ Type::Vector(_))) | (Type::Halfvec(_), Ok(from @ Type::Halfvec(_))) => from,
+        _ => to.clone(),
     }
 }
 
@@ -132,12 +125,13 @@ impl ScalarUDFImpl for PgCast {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> datafusion::error::Result<ColumnarValue> {
         let to = match type_of(args.return_type()).map_err(to_datafusion)? {
-            Type::Text if self.exact => self.to.clone(),
+            _ if self.exact => self.to.clone(),
             found => found,
         };
+        let has_length = matches!(to, Type::Varchar(_) | Type::Varbit(1..) | Type::Sparsevec(1..));
         let call = Call::new(&args, false);
         let array = array_of(call.arg(0).map_err(to_datafusion)?).map_err(to_datafusion)?.0;
-        if array.data_type() == &data_type(&to) && !matches!(to, Type::Varchar(_)) {
+        if array.data_type() == &data_type(&to) && !has_length {
             return args.args.into_iter().next().ok_or_else(|| to_datafusion(Error::internal("no argument")));
         }
         let style = style_of(&args.config_options);
@@ -149,7 +143,7 @@ fn convert(array: &ArrayRef, to: &Type, style: &TextStyle) -> Result<ArrayRef> {
     let mut builder = ColumnBuilder::new(to, array.len())?;
     for row in 0..array.len() {
         let value = match value_at(array, row, None)? {
-            Value::Text(text) if !matches!(to, Type::Varchar(_)) => parse(&text, to, style)?,
+            Value::Text(text) if !matches!(to, Type::Varchar(_) | Type::Bit(_) | Type::Varbit(_)) => parse(&text, to, style)?,
             other => cast(other, to, style)?,
         };
         builder.append(&value)?;

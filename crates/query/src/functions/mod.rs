@@ -14,7 +14,7 @@ mod single;
 mod system;
 mod times;
 mod typed;
-pub mod vector;
+mod vector;
 
 pub use arith::checked_call;
 pub use cast::{cast_expr, open_cast_expr};
@@ -42,6 +42,7 @@ pub fn register(registry: &mut dyn FunctionRegistry, surroundings: &Surroundings
     }
     registry.register_udaf(single::aggregate()).map_err(error_from_datafusion)?;
     registry.register_udf(single::function()).map_err(error_from_datafusion)?;
+    vector::register_aggregates(registry)?;
     names::register_synonyms(registry)?;
     bounded::register(registry)?;
     registry.register_expr_planner(Arc::new(Operators)).map_err(error_from_datafusion)

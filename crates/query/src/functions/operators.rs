@@ -31,6 +31,9 @@ impl ExprPlanner for Operators {
         let expr = apart_from_sign(expr);
         let left = type_of_operand(&expr.left, schema);
         let right = type_of_operand(&expr.right, schema);
+        if let Some(name) = of_vectors(&expr.op, left.as_ref(), right.as_ref()) {
+            return vector_call(name, expr, (left, right));
+        }
         let name = match function_of(&expr.op, left.as_ref(), right.as_ref()) {
             Some(name) => name,
             None => {
@@ -38,9 +41,8 @@ impl ExprPlanner for Operators {
                 return literals(planned, left, right).and_then(|planned| by_types(planned, schema));
             }
         };
-        let peer = if is_distance(name) { None } else { Some(JSONB) };
-        let left_type = left.clone().or_else(|| right.clone().filter(is_vector)).or_else(|| peer.clone());
-        let right_type = right.or_else(|| left.filter(is_vector)).unwrap_or_else(|| argument_type(name));
+        let left_type = left.or(Some(JSONB));
+        let right_type = right.unwrap_or_else(|| argument_type(name));
         call(name, vec![typed(expr.left, left_type), typed(expr.right, Some(right_type))])
     }
 
@@ -151,16 +153,69 @@ fn type_of_operand(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
     expr.get_type(schema).ok().filter(|ty| *ty != DataType::Null)
 }
 
+/// Vectors and strings of bits.
 fn is_vector(ty: &DataType) -> bool {
-    matches!(ty, DataType::FixedSizeList(_, _))
+    type_of(ty).is_ok_and(|ty| ty.is_vector() || matches!(ty, Type::Bit(_) | Type::Varbit(_)))
+}
+
+/// The function that an operator over vectors is.
+fn of_vectors(op: &BinaryOperator, left: Option<&DataType>, right: Option<&DataType>) -> Option<&'static str> {
+    let distance = match op {
+        BinaryOperator::LtDashGt => Some("l2_distance"),
+        BinaryOperator::Spaceship => Some("cosine_distance"),
+        BinaryOperator::Custom(op) => match op.as_str() {
+            "<#>" => Some("vector_negative_inner_product"),
+            "<+>" => Some("l1_distance"),
+            "<~>" => Some("hamming_distance"),
+            "<%>" => Some("jaccard_distance"),
+            _ => None,
+        },
+        _ => None,
+    };
+    if distance.is_some() || !(left.is_some_and(is_vector) || right.is_some_and(is_vector)) {
+        return distance;
+    }
+    match op {
+        BinaryOperator::Plus => Some("nodedb_vector_add"),
+        BinaryOperator::Minus => Some("nodedb_vector_subtract"),
+        BinaryOperator::Multiply => Some("nodedb_vector_multiply"),
+        BinaryOperator::StringConcat => Some("nodedb_vector_concat"),
+        op if typing::is_comparison(op) => Some(vector::ORDER),
+        _ => None,
+    }
+}
+
+/// The call of such a function. A parameter is taken for what the other side is.
+fn vector_call(
+    name: &str,
+    expr: RawBinaryExpr,
+    (left, right): (Option<DataType>, Option<DataType>),
+) -> Result<PlannerResult<RawBinaryExpr>> {
+    let of = |ty: &Option<DataType>| ty.clone().filter(is_vector);
+    let (left_type, right_type) = (left.clone().or_else(|| of(&right)), right.clone().or_else(|| of(&left)));
+    let planned = call(name, vec![typed(expr.left, left_type), typed(expr.right, right_type)])?;
+    match planned {
+        PlannerResult::Planned(order) if name == vector::ORDER => {
+            let zero = Expr::Literal(ScalarValue::Int32(Some(0)), None);
+            Ok(PlannerResult::Planned(compared(order, &expr.op, zero)))
+        }
+        planned => Ok(planned),
+    }
+}
+
+fn compared(left: Expr, op: &BinaryOperator, right: Expr) -> Expr {
+    match op {
+        BinaryOperator::Eq => left.eq(right),
+        BinaryOperator::NotEq => left.not_eq(right),
+        BinaryOperator::Lt => left.lt(right),
+        BinaryOperator::LtEq => left.lt_eq(right),
+        BinaryOperator::Gt => left.gt(right),
+        _ => left.gt_eq(right),
+    }
 }
 
 const fn is_list(ty: &DataType) -> bool {
     matches!(ty, DataType::List(_) | DataType::LargeList(_))
-}
-
-fn is_distance(name: &str) -> bool {
-    matches!(name, "l2_distance" | "cosine_distance" | "vector_negative_inner_product")
 }
 
 fn function_of(op: &BinaryOperator, left: Option<&DataType>, right: Option<&DataType>) -> Option<&'static str> {
@@ -181,9 +236,6 @@ fn function_of(op: &BinaryOperator, left: Option<&DataType>, right: Option<&Data
         BinaryOperator::ArrowAt if json(left) || json(right) => "jsonb_contained",
         BinaryOperator::StringConcat if json(left) => "jsonb_concat",
         BinaryOperator::Minus if json(left) => "jsonb_delete",
-        BinaryOperator::LtDashGt => "l2_distance",
-        BinaryOperator::Spaceship => "cosine_distance",
-        BinaryOperator::Custom(op) if op == "<#>" => "vector_negative_inner_product",
         _ => return None,
     })
 }

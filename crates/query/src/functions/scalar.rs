@@ -170,6 +170,11 @@ impl<'a> Call<'a> {
         self.args.get(i).ok_or_else(|| Error::internal("a function was called with too few arguments"))
     }
 
+    /// The types of the arguments.
+    pub(super) fn types(&self) -> Vec<DataType> {
+        self.args.iter().map(ColumnarValue::data_type).collect()
+    }
+
     pub(super) fn texts(&self, i: usize) -> Result<Texts> {
         Texts::of(self.arg(i)?)
     }

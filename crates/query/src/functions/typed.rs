@@ -109,6 +109,9 @@ fn kind(ty: &DataType) -> Option<u8> {
         Type::Bytea => 8,
         Type::Array(_) => 9,
         Type::Vector(_) => 10,
+        Type::Halfvec(_) => 11,
+        Type::Sparsevec(_) => 12,
+        Type::Bit(_) | Type::Varbit(_) => 13,
     })
 }
 

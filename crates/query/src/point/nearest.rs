@@ -6,15 +6,15 @@ use crate::engine::Engine;
 use crate::outcome::{Column, Outcome};
 use crate::parse::{self, LiteralText};
 use crate::scan::access::{Access, integer};
-use crate::scan::{BatchReader, MOST_ROWS, Source, asked};
+use crate::scan::{BatchReader, MOST_ROWS, Source, Target, asked};
 use crate::statement::Statement;
-use crate::types::{TextStyle, arrow as mapping, build, cast};
+use crate::types::{arrow as mapping, build};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use nodedb_base::{Error, Result, RowId, Type, Value};
 use nodedb_store::catalog::{DerivedIndex, Table, VectorClass};
 use nodedb_store::{Transaction, View};
-use sqlparser::ast::{BinaryOperator, Expr, LimitClause, OrderBy, OrderByKind, Query};
+use sqlparser::ast::{Expr, LimitClause, OrderBy, OrderByKind, Query};
 use std::sync::Arc;
 
 /// A SELECT of the nearest rows.
@@ -26,14 +26,14 @@ pub struct NearestPlan {
     named: Arc<[Column]>,
     schema: SchemaRef,
     index: DerivedIndex,
-    dimension: usize,
+    column: Type,
     constant: Expr,
     limit: Expr,
 }
 
 /// What is asked this time.
 struct Question {
-    vector: Vec<f32>,
+    vector: Target,
     k: usize,
 }
 
@@ -51,7 +51,7 @@ impl NearestPlan {
         let Some(Question { vector, k }) = self.question(statement) else { return Ok(None) };
         let Some(index) = asked(engine.indexes(), &self.index, &self.table, view) else { return Ok(None) };
         let Some(nearest) = index.kind().as_nearest() else { return Ok(None) };
-        let found = nearest.nearest(&vector, k, view.lsn(), statement.settings.hardness());
+        let found = nearest.nearest(vector.vector(), k, view.lsn(), statement.settings.hardness());
         let Ok(found) = found.inspect_err(|why| index.note(why)) else { return Ok(None) };
         // Rows without a vector are in no index.
         if found.len() < k {
@@ -109,14 +109,14 @@ impl NearestPlan {
             LiteralText::Parameter(n) => statement.parameters.get(n.checked_sub(1)?)?.clone(),
             _ => return None,
         };
-        let Ok(Value::Vector(vector)) = cast(value, &Type::Vector(0), &TextStyle::default()) else { return None };
+        let vector = Target::of_value(value, &self.column)?;
         let k = match parse::literal(&self.limit)? {
             LiteralText::Number(text) => text.parse().ok()?,
             LiteralText::Parameter(n) => integer(statement.parameters.get(n.checked_sub(1)?)?)?,
             _ => return None,
         };
         let k = usize::try_from(k).ok().filter(|k| (1..=MOST_ROWS).contains(k))?;
-        (vector.len() == self.dimension).then_some(Question { vector, k })
+        Some(Question { vector, k })
     }
 }
 
@@ -133,16 +133,16 @@ pub fn plan(query: &Query, tx: &Transaction) -> Result<Option<NearestPlan>> {
             return None;
         };
         let (class, at, constant) = distance(&table, query.order_by.as_ref()?)?;
-        let Type::Vector(dimension) = table.columns.get(at)?.ty else { return None };
+        let column = table.columns.get(at)?.ty.clone();
         let index = table.vector_index(at, class)?.clone();
         let (columns, named) = output(&table, select)?;
-        limit_by.is_empty().then(|| (columns, named, index, dimension as usize, constant.clone(), limit.clone()))
+        limit_by.is_empty().then(|| (columns, named, index, column, constant.clone(), limit.clone()))
     };
-    let Some((columns, named, index, dimension, constant, limit)) = parts() else { return Ok(None) };
+    let Some((columns, named, index, column, constant, limit)) = parts() else { return Ok(None) };
     let fields = named.iter().map(|column| mapping::field(&column.name, &column.ty, true));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let (types, columns, named) = (table.types().into(), columns.into(), named.into());
-    Ok(Some(NearestPlan { table, types, columns, named, schema, index, dimension, constant, limit }))
+    Ok(Some(NearestPlan { table, types, columns, named, schema, index, column, constant, limit }))
 }
 
 /// The one distance that rows are sorted by: what is near, the column, and the constant.
@@ -153,12 +153,8 @@ fn distance<'q>(table: &Table, order: &'q OrderBy) -> Option<(VectorClass, usize
         return None;
     }
     let Expr::BinaryOp { left, op, right } = &sort.expr else { return None };
-    let class = match op {
-        BinaryOperator::LtDashGt => VectorClass::L2,
-        BinaryOperator::Spaceship => VectorClass::Cosine,
-        BinaryOperator::Custom(op) if op == "<#>" => VectorClass::InnerProduct,
-        _ => return None,
-    };
+    let said = op.to_string();
+    let class = VectorClass::ALL.into_iter().find(|class| class.operator() == Some(&said))?;
     match (column(table, left), column(table, right)) {
         (Some(at), None) => Some((class, at, right)),
         (None, Some(at)) => Some((class, at, left)),

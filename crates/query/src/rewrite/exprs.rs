@@ -4,7 +4,7 @@ use super::last_name;
 use crate::parse;
 use nodedb_base::{Error, Result};
 use sqlparser::ast::{
-    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    Array, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
     FunctionArguments, Ident, Interval, ObjectName, Query, UnaryOperator, Value as Literal,
 };
 
@@ -48,6 +48,11 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>> {
         Expr::SimilarTo { negated, expr, pattern, escape_char: None } => similar(expr, pattern, *negated)?,
         Expr::SimilarTo { .. } => return Err(Error::unsupported("SIMILAR TO ... ESCAPE")),
         Expr::Function(function) => return function_call(function),
+        Expr::Value(value) => match &value.value {
+            Literal::SingleQuotedByteStringLiteral(bits) => bit_literal(bits),
+            _ => return Ok(None),
+        },
+        Expr::Array(array) => return Ok(array_of_one_type(array)),
         _ => return Ok(None),
     }))
 }
@@ -136,6 +141,29 @@ fn interval_literal(interval: &Interval) -> Result<Option<Expr>> {
         array: false,
         format: None,
     }))
+}
+
+/// `B'101'`
+fn bit_literal(bits: &str) -> Expr {
+    cast_to(string(bits), DataType::VarBit(None))
+}
+
+fn cast_to(expr: Expr, data_type: DataType) -> Expr {
+    Expr::Cast { kind: CastKind::DoubleColon, expr: Box::new(expr), data_type, array: false, format: None }
+}
+
+/// `ARRAY['[1,2]'::vector, '[3,4]']`: literals are of the type that another element says.
+fn array_of_one_type(array: &Array) -> Option<Expr> {
+    let said = array.elem.iter().find_map(|item| match item {
+        Expr::Cast { data_type: data_type @ DataType::Custom(..), .. } => Some(data_type.clone()),
+        _ => None,
+    })?;
+    let is_bare = |item: &Expr| matches!(parse::literal(item), Some(parse::LiteralText::Unknown(_) | parse::LiteralText::Null));
+    if !array.elem.iter().any(is_bare) {
+        return None;
+    }
+    let typed = |item: &Expr| if is_bare(item) { cast_to(item.clone(), said.clone()) } else { item.clone() };
+    Some(Expr::Array(Array { elem: array.elem.iter().map(typed).collect(), named: array.named }))
 }
 
 /// EXTRACT: the part decides how many digits the result has behind the point.

@@ -2,6 +2,7 @@
 //! refuse, or take for something else.
 
 mod exprs;
+mod indexed;
 mod names;
 mod subqueries;
 mod tables;
@@ -14,6 +15,7 @@ use sqlparser::ast::{
 use std::ops::ControlFlow;
 
 pub use exprs::call;
+pub use indexed::only_indexed;
 pub use names::shown;
 
 /// Rewrites a query.

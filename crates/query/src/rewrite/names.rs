@@ -166,6 +166,10 @@ fn type_name(ty: &DataType) -> String {
         (Type::Timestamp, _) => "timestamp",
         (Type::Timestamptz, _) => "timestamptz",
         (Type::Vector(_), _) => "vector",
+        (Type::Halfvec(_), _) => "halfvec",
+        (Type::Sparsevec(_), _) => "sparsevec",
+        (Type::Bit(_), _) => "bit",
+        (Type::Varbit(_), _) => "varbit",
         (Type::Array(_), DataType::Array(sqlparser::ast::ArrayElemTypeDef::SquareBracket(inner, _))) => {
             return type_name(inner);
         }

@@ -13,7 +13,7 @@ mod text;
 
 pub use bounds::IndexedExpr;
 pub use exec::{ScanExec, describe};
-pub use nearest::{Asking, MOST_ROWS, TopByIndex, asked};
+pub use nearest::{Asking, MOST_ROWS, Target, TopByIndex, asked};
 pub use order::OrderByKey;
 pub use rows::{BatchReader, Source};
 

@@ -29,10 +29,11 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
-use nodedb_base::{Error, Result, RowId, Type, Value};
+use nodedb_base::{BitString, Error, Result, RowId, Type, Value};
 use nodedb_index::vector::Hardness;
 use nodedb_index::{Index, Indexes};
 use nodedb_store::View;
+use nodedb_vector::Vector;
 use nodedb_store::catalog::{DerivedIndex, Table, VectorClass};
 use std::collections::HashSet;
 use std::fmt;
@@ -60,9 +61,44 @@ pub struct Asking {
 #[derive(Clone, Debug)]
 struct Question {
     index: Arc<Index>,
-    vector: Vec<f32>,
+    vector: Target,
     k: usize,
     hardness: Hardness,
+}
+
+/// What rows are near to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// Numbers.
+    Numbers(Vec<f32>),
+    /// Bits, as an index has them.
+    Bits(BitString),
+}
+
+impl Target {
+    /// A value as what rows of a column are near to; `None` if it has another length, or is of another kind.
+    pub fn of_value(value: Value, column: &Type) -> Option<Self> {
+        let as_column = |to: &Type| cast(value.clone(), to, &TextStyle::default());
+        match column {
+            Type::Vector(n) | Type::Halfvec(n) => match as_column(&Type::Vector(0)) {
+                Ok(Value::Vector(v)) if v.len() == *n as usize => Some(Self::Numbers(v)),
+                _ => None,
+            },
+            Type::Bit(n) => match as_column(&Type::Varbit(0)) {
+                Ok(Value::Bit(v)) if v.len == *n => Some(Self::Bits(v)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// As an index is asked.
+    pub fn vector(&self) -> Vector<'_> {
+        match self {
+            Self::Numbers(numbers) => Vector::F32(numbers),
+            Self::Bits(bits) => Vector::Bits(&bits.bytes),
+        }
+    }
 }
 
 /// The rows nearest to a vector that pass a filter, in no particular order; at least as many as are wanted, if there
@@ -176,7 +212,7 @@ impl Search {
         let mut candidates = *k;
         loop {
             // What an index cannot answer, the rows can.
-            let Ok(found) = nearest.nearest(vector, candidates, view.lsn(), *hardness).inspect_err(|e| index.note(e))
+            let Ok(found) = nearest.nearest(vector.vector(), candidates, view.lsn(), *hardness).inspect_err(|e| index.note(e))
             else {
                 return self.all();
             };
@@ -325,12 +361,9 @@ fn nearest(scan: &ScanExec, order: &PhysicalSortExpr, k: usize, filter: Filter) 
     if scan.access() != Some(&Access::ALL) || scan.fetch().is_some() {
         return None;
     }
-    let (class, column, vector) = distance(&order.expr)?;
+    let (class, column, constant) = distance(&order.expr)?;
     let column = scan.table_column(column)?;
-    let Type::Vector(dimension) = source.table.columns.get(column)?.ty else { return None };
-    if vector.len() != dimension as usize {
-        return None;
-    }
+    let vector = Target::of_value(constant, &source.table.columns.get(column)?.ty)?;
     let index = asked(&asking.indexes, source.table.vector_index(column, class)?, &source.table, &source.view)?;
     let schema = scan.schema();
     let properties = Arc::new(PlanProperties::new(
@@ -350,14 +383,10 @@ pub fn asked(indexes: &Indexes, index: &DerivedIndex, table: &Table, view: &View
 }
 
 /// The parts of a distance between a column and a constant.
-fn distance(order: &Arc<dyn PhysicalExpr>) -> Option<(VectorClass, usize, Vec<f32>)> {
+fn distance(order: &Arc<dyn PhysicalExpr>) -> Option<(VectorClass, usize, Value)> {
     let call = order.downcast_ref::<ScalarFunctionExpr>()?;
-    let class = match call.name() {
-        "cosine_distance" => VectorClass::Cosine,
-        "l2_distance" | "l2_squared_distance" => VectorClass::L2,
-        "vector_negative_inner_product" => VectorClass::InnerProduct,
-        _ => return None,
-    };
+    let name = if call.name() == "l2_squared_distance" { "l2_distance" } else { call.name() };
+    let class = VectorClass::ALL.into_iter().find(|class| class.function() == name)?;
     let [a, b] = call.args() else { return None };
     let (column, constant) = match (a.downcast_ref::<Column>(), b.downcast_ref::<Column>()) {
         (Some(column), None) => (column, b),
@@ -365,9 +394,5 @@ fn distance(order: &Arc<dyn PhysicalExpr>) -> Option<(VectorClass, usize, Vec<f3
         _ => return None,
     };
     let array = constant.downcast_ref::<Literal>()?.value().to_array().ok()?;
-    let value = value_at(&array, 0, None).and_then(|value| cast(value, &Type::Vector(0), &TextStyle::default()));
-    match value {
-        Ok(Value::Vector(vector)) => Some((class, column.index(), vector)),
-        _ => None,
-    }
+    Some((class, column.index(), value_at(&array, 0, None).ok()?))
 }

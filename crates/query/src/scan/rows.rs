@@ -249,6 +249,7 @@ fn append_bytes(builder: &mut ColumnBuilder, ty: &Type, bytes: &[u8]) -> Result<
         }
         Type::Bytea => builder.append_bytes(bytes),
         Type::Vector(_) => builder.append_vector_le(bytes),
+        Type::Halfvec(_) => builder.append_halfvec_le(bytes),
         _ => builder.append(&nodedb_store::row::value(ty, bytes)?),
     }
 }

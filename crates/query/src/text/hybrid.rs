@@ -191,11 +191,14 @@ impl Arguments {
 
     /// Keys, distances and ranks of the rows that are near the vector.
     fn vector_list(&self, table: &Table, vector: &Expr, keys: &str) -> Result<String> {
-        let (column, operator) = self.vector_column(table)?;
+        let (column, class) = self.vector_column(table)?;
         let name = quoted(&table.name);
         let condition = self.filter.as_ref().map_or_else(String::new, |filter| format!(" WHERE ({filter})"));
         let (length, weight) = (self.length(), self.weights.1);
-        let distance = format!("{} {operator} ({vector})", quoted(&column));
+        let distance = match class.operator() {
+            Some(operator) => format!("{} {operator} ({vector})", quoted(&column)),
+            None => format!("{}({}, {vector})", class.function(), quoted(&column)),
+        };
         let ranked = format!(
             "SELECT {keys}, d, row_number() OVER (ORDER BY d, {keys}) AS r FROM (SELECT {keys}, {distance} AS d FROM {name}\
              {condition} ORDER BY {distance} LIMIT {length}) AS found WHERE d IS NOT NULL"
@@ -212,8 +215,8 @@ impl Arguments {
         ))
     }
 
-    /// The column of vectors, and the operator of its index; cosine distance if it has none.
-    fn vector_column(&self, table: &Table) -> Result<(String, &'static str)> {
+    /// The column of vectors, and what is near by its index; cosine distance if it has none.
+    fn vector_column(&self, table: &Table) -> Result<(String, VectorClass)> {
         let at = match &self.vector_column {
             Some(name) => column_of(table, name)?,
             None => {
@@ -234,12 +237,12 @@ impl Arguments {
             Method::Hnsw(hnsw) if index.columns.contains(&at) => Some(hnsw.class),
             _ => None,
         });
-        Ok((name, class.unwrap_or(VectorClass::Cosine).operator()))
+        Ok((name, class.unwrap_or(VectorClass::Cosine)))
     }
 }
 
 const fn is_vector(ty: &Type) -> bool {
-    matches!(ty, Type::Vector(_))
+    ty.is_vector()
 }
 
 /// The primary key, by which the rows of both lists are known.

@@ -35,7 +35,20 @@ pub fn data_type(ty: &Type) -> DataType {
         Type::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
         Type::Jsonb => DataType::LargeUtf8,
         Type::Array(element) => DataType::List(element_field(element)),
-        Type::Vector(n) => DataType::FixedSizeList(vector_item(), i32::try_from(*n).unwrap_or(i32::MAX)),
+        Type::Vector(n) => numbers("vector", DataType::Float32, *n),
+        Type::Halfvec(n) => numbers("halfvec", DataType::Float16, *n),
+        Type::Bit(n) => numbers("bit", DataType::Boolean, *n),
+        Type::Varbit(_) => numbers("bit", DataType::Boolean, 0),
+        // Bytes whose order is that of the vectors.
+        Type::Sparsevec(_) => DataType::LargeBinary,
+    }
+}
+
+/// `n` numbers, or any number of them: a list, whose field has a name that no array's has.
+fn numbers(name: &str, item: DataType, n: u32) -> DataType {
+    match i32::try_from(n).unwrap_or(i32::MAX) {
+        0 => DataType::List(Arc::new(Field::new(name, item, false))),
+        n => DataType::FixedSizeList(Arc::new(Field::new_list_field(item, false)), n),
     }
 }
 
@@ -44,35 +57,35 @@ pub(crate) fn element_field(element: &Type) -> Arc<Field> {
     Arc::new(Field::new_list_field(data_type(element), true))
 }
 
-/// The field of the numbers of a vector.
-pub(crate) fn vector_item() -> Arc<Field> {
-    Arc::new(Field::new_list_field(DataType::Float32, false))
-}
-
 /// The Arrow field of a column.
 #[must_use]
 pub fn field(name: &str, ty: &Type, nullable: bool) -> Field {
     let field = Field::new(name, data_type(ty), nullable);
-    match ty {
-        Type::Varchar(n) => field.with_metadata(HashMap::from([(TYPE_KEY.to_owned(), format!("varchar({n})"))])),
-        _ => field,
-    }
+    let noted = match ty {
+        Type::Varchar(n) => format!("varchar({n})"),
+        Type::Sparsevec(n) if *n > 0 => format!("sparsevec({n})"),
+        Type::Varbit(n) if *n > 0 => format!("varbit({n})"),
+        _ => return field,
+    };
+    field.with_metadata(HashMap::from([(TYPE_KEY.to_owned(), noted)]))
 }
 
-/// The SQL type of an Arrow field: that of [`type_of`], and `varchar(n)` where the metadata says so.
+/// The SQL type of an Arrow field: that of [`type_of`], and with its length where the metadata says so.
 ///
 /// # Errors
 /// 0A000 for an Arrow type that stands for no SQL type.
 pub fn type_of_field(field: &Field) -> Result<Type> {
-    let length = field.metadata().get(TYPE_KEY).and_then(|text| text.strip_prefix("varchar(")?.strip_suffix(')'));
-    match length.and_then(|n| n.parse().ok()) {
-        Some(n) => Ok(Type::Varchar(n)),
-        None => type_of(field.data_type()),
+    let noted = field.metadata().get(TYPE_KEY).and_then(|text| text.strip_suffix(')')?.split_once('('));
+    match noted.map(|(name, n)| (name, n.parse())) {
+        Some(("varchar", Ok(n))) => Ok(Type::Varchar(n)),
+        Some(("sparsevec", Ok(n))) => Ok(Type::Sparsevec(n)),
+        Some(("varbit", Ok(n))) => Ok(Type::Varbit(n)),
+        _ => type_of(field.data_type()),
     }
 }
 
 /// The SQL type of an Arrow type. What DataFusion makes up on its own (views, unsigned numbers, other units)
-/// goes to the nearest SQL type. `LargeUtf8` is always `jsonb`; DataFusion's own `string_agg` returns it too
+/// goes to the nearest SQL type. `LargeBinary` is always `sparsevec`, and `LargeUtf8` always `jsonb`; DataFusion's own `string_agg` returns it too
 /// and must be cast where it is planned.
 ///
 /// # Errors
@@ -92,21 +105,35 @@ pub fn type_of(ty: &DataType) -> Result<Type> {
         DataType::Null | DataType::Utf8 | DataType::Utf8View => Type::Text,
         DataType::LargeUtf8 => Type::Jsonb,
         DataType::FixedSizeBinary(16) => Type::Uuid,
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => Type::Bytea,
+        DataType::LargeBinary => Type::Sparsevec(0),
+        DataType::Binary | DataType::BinaryView | DataType::FixedSizeBinary(_) => Type::Bytea,
         DataType::Date32 | DataType::Date64 => Type::Date,
         DataType::Time32(_) | DataType::Time64(_) => Type::Time,
         DataType::Timestamp(_, None) => Type::Timestamp,
         DataType::Timestamp(_, Some(_)) => Type::Timestamptz,
         DataType::Interval(_) | DataType::Duration(_) => Type::Interval,
-        DataType::FixedSizeList(item, n) if item.data_type() == &DataType::Float32 => {
-            Type::Vector(u32::try_from(*n).unwrap_or(0))
+        DataType::FixedSizeList(item, n) => match of_numbers(item.data_type(), u32::try_from(*n).unwrap_or(0)) {
+            Some(ty) => ty,
+            None => Type::Array(Box::new(type_of(item.data_type())?)),
+        },
+        DataType::List(item) if item.name() == "bit" => Type::Varbit(0),
+        DataType::List(item) if matches!(item.name().as_str(), "vector" | "halfvec") => {
+            of_numbers(item.data_type(), 0).unwrap_or(Type::Vector(0))
         }
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            Type::Array(Box::new(type_of(item.data_type())?))
-        }
+        DataType::List(item) | DataType::LargeList(item) => Type::Array(Box::new(type_of(item.data_type())?)),
         DataType::Dictionary(_, value) => type_of(value)?,
         other => return Err(Error::unsupported(format!("a column of the Arrow type {other}"))),
     })
+}
+
+/// The type of `n` such numbers.
+fn of_numbers(item: &DataType, n: u32) -> Option<Type> {
+    match item {
+        DataType::Float32 => Some(Type::Vector(n)),
+        DataType::Float16 => Some(Type::Halfvec(n)),
+        DataType::Boolean => Some(Type::Bit(n)),
+        _ => None,
+    }
 }
 
 /// A negative scale has more digits before the point.

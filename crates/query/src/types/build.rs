@@ -1,15 +1,17 @@
 //! Arrow arrays from values, one at a time.
 
-use super::arrow::{UTC, data_type, element_field, vector_item};
+use super::arrow::{UTC, data_type, element_field};
+use super::numbers::NumberColumn;
 use ::arrow::array::{
     ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, FixedSizeBinaryBuilder,
-    FixedSizeListArray, Float32Array, Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder,
-    IntervalMonthDayNanoBuilder, LargeStringBuilder, ListArray, NullBufferBuilder, StringBuilder,
+    Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder,
+    IntervalMonthDayNanoBuilder, LargeBinaryBuilder, LargeStringBuilder, ListArray, NullBufferBuilder, StringBuilder,
     Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
 };
 use ::arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use ::arrow::datatypes::IntervalMonthDayNano;
-use nodedb_base::{Error, Interval, Numeric, Result, Type, Value};
+use half::f16;
+use nodedb_base::{BitString, Error, Interval, Numeric, Result, SparseVector, Type, Value};
 use std::sync::Arc;
 
 /// Builds a column of one SQL type. The typed `append_*` are for readers that have the parts of a value at
@@ -39,7 +41,8 @@ enum Column {
     Interval(IntervalMonthDayNanoBuilder),
     Jsonb(LargeStringBuilder),
     Array { items: Box<ColumnBuilder>, ends: Vec<i32>, nulls: NullBufferBuilder },
-    Vector { values: Vec<f32>, dimensions: usize, nulls: NullBufferBuilder },
+    Numbers(NumberColumn),
+    Sparsevec(LargeBinaryBuilder),
 }
 
 /// Appends to the builder of one variant, or says that the column is of another.
@@ -91,15 +94,12 @@ impl ColumnBuilder {
                 ends: vec![0],
                 nulls: NullBufferBuilder::new(rows),
             },
-            Type::Vector(n) => Self::vector_column(*n, rows),
+            Type::Sparsevec(_) => Column::Sparsevec(LargeBinaryBuilder::with_capacity(rows, rows * 32)),
+            Type::Vector(_) | Type::Halfvec(_) | Type::Bit(_) | Type::Varbit(_) => {
+                Column::Numbers(NumberColumn::new(ty, rows).ok_or_else(|| Error::unsupported(ty))?)
+            }
         };
         Ok(Self { ty: ty.clone(), rows: 0, column })
-    }
-
-    fn vector_column(dimensions: u32, rows: usize) -> Column {
-        let dimensions = dimensions as usize;
-        let values = Vec::with_capacity(rows.saturating_mul(dimensions).min(1 << 20));
-        Column::Vector { values, dimensions, nulls: NullBufferBuilder::new(rows) }
     }
 
     /// The SQL type of the column.
@@ -201,7 +201,7 @@ impl ColumnBuilder {
 
     /// A `vector`.
     pub fn append_vector(&mut self, v: &[f32]) -> Result<()> {
-        self.append_floats(v.len(), v.iter().copied())
+        self.append_numbers(|column| column.push_f32(v.len(), v.iter().copied()))
     }
 
     /// A `vector` as it lies in a row: little-endian, four bytes a number.
@@ -210,16 +210,42 @@ impl ColumnBuilder {
         if !rest.is_empty() {
             return Err(Error::damaged("damaged row: a vector ends within a number"));
         }
-        self.append_floats(numbers.len(), numbers.iter().map(|&n| f32::from_le_bytes(n)))
+        self.append_numbers(|column| column.push_f32(numbers.len(), numbers.iter().map(|&n| f32::from_le_bytes(n))))
     }
 
-    fn append_floats(&mut self, count: usize, numbers: impl Iterator<Item = f32>) -> Result<()> {
-        let Column::Vector { values, dimensions, nulls } = &mut self.column else { return Err(self.mismatch()) };
-        if count != *dimensions {
-            return Err(wrong_dimensions(*dimensions, count));
+    /// A `halfvec`.
+    pub fn append_halfvec(&mut self, v: &[f16]) -> Result<()> {
+        self.append_numbers(|column| column.push_f16(v.len(), v.iter().copied()))
+    }
+
+    /// A `halfvec` as it lies in a row: little-endian, two bytes a number.
+    pub fn append_halfvec_le(&mut self, bytes: &[u8]) -> Result<()> {
+        let (numbers, rest) = bytes.as_chunks::<2>();
+        if !rest.is_empty() {
+            return Err(Error::damaged("damaged row: a vector ends within a number"));
         }
-        values.extend(numbers);
-        nulls.append_non_null();
+        self.append_numbers(|column| column.push_f16(numbers.len(), numbers.iter().map(|&n| f16::from_le_bytes(n))))
+    }
+
+    /// A `sparsevec`.
+    pub fn append_sparsevec(&mut self, v: &SparseVector) -> Result<()> {
+        let Column::Sparsevec(builder) = &mut self.column else { return Err(self.mismatch()) };
+        builder.append_value(v.to_ordered_bytes());
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// A `bit` or `bit varying`.
+    pub fn append_bits(&mut self, v: &BitString) -> Result<()> {
+        self.append_numbers(|column| column.push_bits(v.len as usize, v.bits()))
+    }
+
+    fn append_numbers(&mut self, push: impl FnOnce(&mut NumberColumn) -> Option<Result<()>>) -> Result<()> {
+        let pushed = match &mut self.column {
+            Column::Numbers(column) => push(column),
+            _ => None,
+        };
+        pushed.ok_or_else(|| self.mismatch())??;
         self.rows += 1;
         Ok(())
     }
@@ -247,10 +273,8 @@ impl ColumnBuilder {
                 ends.push(ends.last().copied().unwrap_or(0));
                 nulls.append_null();
             }
-            Column::Vector { values, dimensions, nulls } => {
-                values.resize(values.len() + *dimensions, 0.0);
-                nulls.append_null();
-            }
+            Column::Numbers(column) => column.push_null(),
+            Column::Sparsevec(b) => b.append_null(),
         }
     }
 
@@ -273,6 +297,9 @@ impl ColumnBuilder {
             Value::Uuid(v) => self.append_uuid(*v),
             Value::Interval(v) => self.append_interval(*v),
             Value::Vector(v) => self.append_vector(v),
+            Value::Halfvec(v) => self.append_halfvec(v),
+            Value::Sparsevec(v) => self.append_sparsevec(v),
+            Value::Bit(v) => self.append_bits(v),
             Value::Array(v) => self.append_items(&v.items),
         }
     }
@@ -309,7 +336,8 @@ impl ColumnBuilder {
             Column::Interval(mut b) => Arc::new(b.finish()),
             Column::Jsonb(mut b) => Arc::new(b.finish()),
             Column::Array { items, ends, nulls } => finish_array(*items, ends, nulls)?,
-            Column::Vector { values, dimensions, nulls } => finish_vector(values, dimensions, nulls)?,
+            Column::Numbers(column) => column.finish(&self.ty)?,
+            Column::Sparsevec(mut b) => Arc::new(b.finish()),
         })
     }
 }
@@ -318,13 +346,6 @@ fn finish_array(items: ColumnBuilder, ends: Vec<i32>, mut nulls: NullBufferBuild
     let field = element_field(items.ty());
     let offsets = OffsetBuffer::new(ScalarBuffer::from(ends));
     let list = ListArray::try_new(field, offsets, items.finish()?, nulls.finish());
-    Ok(Arc::new(list.map_err(|e| Error::internal(e.to_string()))?))
-}
-
-fn finish_vector(values: Vec<f32>, dimensions: usize, mut nulls: NullBufferBuilder) -> Result<ArrayRef> {
-    let size = i32::try_from(dimensions).map_err(|_| too_large())?;
-    let values = Arc::new(Float32Array::from(values));
-    let list = FixedSizeListArray::try_new(vector_item(), size, values, nulls.finish());
     Ok(Arc::new(list.map_err(|e| Error::internal(e.to_string()))?))
 }
 
@@ -346,7 +367,7 @@ fn check_size(present: usize, more: usize) -> Result<()> {
     if present.saturating_add(more) > i32::MAX as usize { Err(too_large()) } else { Ok(()) }
 }
 
-fn too_large() -> Error {
+pub(super) fn too_large() -> Error {
     Error::limit("54000", "a batch of rows has more than 2 GB in one column")
 }
 

@@ -1,7 +1,5 @@
 //! Conversions between SQL types: PostgreSQL's assignment casts and explicit casts, with its errors.
 
-use super::arrow::MAX_DIMENSIONS;
-use super::build::wrong_dimensions;
 use super::text::{TextStyle, local_of, parse, parse_numeric, print, utc_of};
 use nodedb_base::{Array, Error, Interval, Numeric, Result, Type, Value};
 
@@ -62,7 +60,17 @@ fn convert(value: Value, to: &Type, style: &TextStyle, kind: Kind) -> Result<Val
             to_time(value, to, style, kind)
         }
         Type::Array(element) => to_array(value, element, to, style, kind),
-        Type::Vector(n) => to_vector(value, *n, to, style, kind),
+        Type::Vector(_) | Type::Halfvec(_) | Type::Sparsevec(_) => match super::vectors::convert(value.clone(), to, style)? {
+            Some(converted) => Ok(converted),
+            None => from_text(value, to, style, kind),
+        },
+        Type::Bit(_) | Type::Varbit(_) => match value {
+            Value::Bit(v) => Ok(Value::Bit(super::vectors::fit_bits(v, to, kind)?)),
+            Value::Text(text) if kind == Kind::Explicit => {
+                convert(parse(&text, &Type::Varbit(0), style)?, to, style, kind)
+            }
+            other => from_text(other, to, style, kind),
+        },
         Type::Bytea | Type::Uuid | Type::Jsonb => match (value, to) {
             (value @ Value::Bytea(_), Type::Bytea)
             | (value @ Value::Uuid(_), Type::Uuid)
@@ -99,6 +107,10 @@ pub fn bare_name(ty: &Type) -> String {
         Type::Numeric { .. } => "numeric".to_owned(),
         Type::Varchar(_) => "character varying".to_owned(),
         Type::Vector(_) => "vector".to_owned(),
+        Type::Halfvec(_) => "halfvec".to_owned(),
+        Type::Sparsevec(_) => "sparsevec".to_owned(),
+        Type::Bit(_) => "bit".to_owned(),
+        Type::Varbit(_) => "bit varying".to_owned(),
         Type::Array(element) => format!("{}[]", bare_name(element)),
         other => other.to_string(),
     }
@@ -126,6 +138,9 @@ pub fn value_type_name(value: &Value) -> String {
         Value::Interval(_) => "interval",
         Value::Jsonb(_) => "jsonb",
         Value::Vector(_) => "vector",
+        Value::Halfvec(_) => "halfvec",
+        Value::Sparsevec(_) => "sparsevec",
+        Value::Bit(_) => "bit",
         Value::Array(v) => return format!("{}[]", bare_name(&v.element)),
     };
     name.to_owned()
@@ -289,11 +304,6 @@ pub(crate) fn fit_varchar(mut text: String, n: u32, kind: Kind) -> Result<String
     Ok(text)
 }
 
-/// Checks the number of dimensions; 0 stands for any.
-pub(crate) fn fit_vector(v: Vec<f32>, n: u32) -> Result<Vec<f32>> {
-    if n != 0 && v.len() != n as usize { Err(wrong_dimensions(n as usize, v.len())) } else { Ok(v) }
-}
-
 fn to_time(value: Value, to: &Type, style: &TextStyle, kind: Kind) -> Result<Value> {
     let zone = style.zone;
     let wrong = || Error::statement("22008", "timestamp out of range");
@@ -326,33 +336,9 @@ fn to_array(value: Value, element: &Type, to: &Type, style: &TextStyle, kind: Ki
     let items = match value {
         Value::Array(v) => v.items,
         Value::Vector(v) => v.into_iter().map(Value::Float4).collect(),
+        Value::Halfvec(v) => v.into_iter().map(|x| Value::Float4(x.to_f32())).collect(),
         other => return from_text(other, to, style, kind),
     };
     let items = items.into_iter().map(|item| convert(item, element, style, kind)).collect::<Result<_>>()?;
     Ok(Value::Array(Array { element: element.clone(), items }))
-}
-
-fn to_vector(value: Value, n: u32, to: &Type, style: &TextStyle, kind: Kind) -> Result<Value> {
-    let array = match value {
-        Value::Vector(v) => return Ok(Value::Vector(fit_vector(v, n)?)),
-        Value::Array(v) => v,
-        other => return from_text(other, to, style, kind),
-    };
-    if array.items.is_empty() {
-        return Err(Error::statement("22000", "vector must have at least 1 dimension"));
-    }
-    if array.items.len() > MAX_DIMENSIONS as usize {
-        return Err(super::text::too_many_dimensions());
-    }
-    let numbers = array.items.into_iter().map(|item| dimension(item, style)).collect::<Result<Vec<f32>>>()?;
-    Ok(Value::Vector(fit_vector(numbers, n)?))
-}
-
-fn dimension(item: Value, style: &TextStyle) -> Result<f32> {
-    match to_float4(item, style, Kind::Explicit)? {
-        Value::Float4(v) if v.is_nan() => Err(Error::statement("22000", "NaN not allowed in vector")),
-        Value::Float4(v) if v.is_infinite() => Err(Error::statement("22000", "infinite value not allowed in vector")),
-        Value::Float4(v) => Ok(v),
-        _ => Err(Error::statement("22004", "array must not contain nulls")),
-    }
 }

@@ -7,9 +7,11 @@ pub mod arrow;
 pub mod build;
 pub mod coerce;
 pub mod json;
+mod numbers;
 pub mod read;
 pub mod scalar;
 pub mod text;
+mod vectors;
 
 pub use build::ColumnBuilder;
 pub use coerce::{assign, cast};

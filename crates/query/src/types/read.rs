@@ -10,7 +10,7 @@ use ::arrow::datatypes::{
     Time64NanosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
     TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use nodedb_base::{Array, Error, Interval, Numeric, Result, Type, Value};
+use nodedb_base::{Array, Error, Interval, Numeric, Result, SparseVector, Type, Value};
 
 /// The value in row `row`. `ty` is the SQL type that the reader expects; the value is brought to it where
 /// DataFusion returned a neighbour (a view, a wider or unsigned number, another unit). Without it, the Arrow
@@ -105,7 +105,10 @@ fn text(array: &dyn ArrowArray, row: usize) -> Result<Value> {
 fn bytes(array: &dyn ArrowArray, row: usize) -> Result<Value> {
     let found = match array.data_type() {
         DataType::BinaryView => array.as_binary_view_opt().map(|a| a.value(row)),
-        DataType::LargeBinary => array.as_binary_opt::<i64>().map(|a| a.value(row)),
+        DataType::LargeBinary => {
+            let bytes = array.as_binary_opt::<i64>().ok_or_else(|| unlike(array))?.value(row);
+            return SparseVector::from_ordered_bytes(bytes).map(Value::Sparsevec).ok_or_else(|| unlike(array));
+        }
         DataType::FixedSizeBinary(_) => array.as_fixed_size_binary_opt().map(|a| a.value(row)),
         _ => array.as_binary_opt::<i32>().map(|a| a.value(row)),
     }
@@ -123,13 +126,22 @@ fn list(array: &dyn ArrowArray, row: usize) -> Result<Value> {
         _ => array.as_list_opt::<i32>().map(|a| a.value(row)),
     }
     .ok_or_else(|| unlike(array))?;
-    if let (DataType::FixedSizeList(_, _), Some(numbers)) = (array.data_type(), items.as_primitive_opt::<Float32Type>())
-    {
-        return Ok(Value::Vector(numbers.values().to_vec()));
+    if let Type::Vector(_) | Type::Halfvec(_) | Type::Bit(_) | Type::Varbit(_) = type_of(array.data_type())? {
+        return numbers(&items).ok_or_else(|| unlike(array));
     }
     let element = type_of(items.data_type())?;
     let items = (0..items.len()).map(|i| value_at(&items, i, Some(&element))).collect::<Result<_>>()?;
     Ok(Value::Array(Array { element, items }))
+}
+
+/// The numbers of one row.
+fn numbers(items: &dyn ArrowArray) -> Option<Value> {
+    Some(match items.data_type() {
+        DataType::Float32 => Value::Vector(items.as_primitive_opt::<Float32Type>()?.values().to_vec()),
+        DataType::Float16 => Value::Halfvec(items.as_primitive_opt::<Float16Type>()?.values().to_vec()),
+        DataType::Boolean => Value::Bit(items.as_boolean_opt()?.values().iter().collect()),
+        _ => return None,
+    })
 }
 
 fn dictionary(array: &dyn ArrowArray, row: usize) -> Result<Value> {
@@ -214,7 +226,6 @@ fn settle(value: Value, ty: &Type) -> Result<Value> {
             let items = v.items.into_iter().map(|item| settle(item, element)).collect::<Result<_>>()?;
             Value::Array(Array { element: (**element).clone(), items })
         }
-        (value @ Value::Vector(_), Type::Vector(_)) => value,
         (value, ty) if same_kind(&value, ty) => value,
         (value, ty) => super::coerce::cast(value, ty, &super::TextStyle::default())?,
     })
@@ -241,5 +252,9 @@ const fn same_kind(value: &Value, ty: &Type) -> bool {
             | (Value::Interval(_), Type::Interval)
             | (Value::Jsonb(_), Type::Jsonb)
             | (Value::Array(_), Type::Array(_))
+            | (Value::Vector(_), Type::Vector(_))
+            | (Value::Halfvec(_), Type::Halfvec(_))
+            | (Value::Sparsevec(_), Type::Sparsevec(_))
+            | (Value::Bit(_), Type::Bit(_) | Type::Varbit(_))
     )
 }

@@ -27,6 +27,9 @@ pub fn type_of_value(value: &Value) -> Type {
         Value::Jsonb(_) => Type::Jsonb,
         Value::Array(v) => Type::Array(Box::new(v.element.clone())),
         Value::Vector(v) => Type::Vector(u32::try_from(v.len()).unwrap_or(u32::MAX)),
+        Value::Halfvec(v) => Type::Halfvec(u32::try_from(v.len()).unwrap_or(u32::MAX)),
+        Value::Sparsevec(_) => Type::Sparsevec(0),
+        Value::Bit(_) => Type::Varbit(0),
     }
 }
 

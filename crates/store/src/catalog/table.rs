@@ -103,17 +103,79 @@ pub enum VectorClass {
     InnerProduct,
     /// `vector_cosine_ops`: `<=>`
     Cosine,
+    /// `vector_l1_ops`: `<+>`
+    L1,
+    /// `vector_linf_ops`: `linf_distance`
+    Linf,
+    /// `vector_pearson_ops`: `pearson_distance`
+    Pearson,
+    /// `bit_hamming_ops`: `<~>`
+    Hamming,
+    /// `bit_jaccard_ops`: `<%>`
+    Jaccard,
 }
 
 impl VectorClass {
-    /// The operator in SQL.
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::L2,
+        Self::InnerProduct,
+        Self::Cosine,
+        Self::L1,
+        Self::Linf,
+        Self::Pearson,
+        Self::Hamming,
+        Self::Jaccard,
+    ];
+
+    /// The function in SQL that rows are sorted by.
     #[must_use]
-    pub const fn operator(self) -> &'static str {
+    pub const fn function(self) -> &'static str {
         match self {
-            Self::L2 => "<->",
-            Self::InnerProduct => "<#>",
-            Self::Cosine => "<=>",
+            Self::L2 => "l2_distance",
+            Self::InnerProduct => "vector_negative_inner_product",
+            Self::Cosine => "cosine_distance",
+            Self::L1 => "l1_distance",
+            Self::Linf => "linf_distance",
+            Self::Pearson => "pearson_distance",
+            Self::Hamming => "hamming_distance",
+            Self::Jaccard => "jaccard_distance",
         }
+    }
+
+    /// The operator in SQL, if it has one.
+    #[must_use]
+    pub const fn operator(self) -> Option<&'static str> {
+        match self {
+            Self::L2 => Some("<->"),
+            Self::InnerProduct => Some("<#>"),
+            Self::Cosine => Some("<=>"),
+            Self::L1 => Some("<+>"),
+            Self::Hamming => Some("<~>"),
+            Self::Jaccard => Some("<%>"),
+            Self::Linf | Self::Pearson => None,
+        }
+    }
+
+    /// What its operator classes are called, between the type and `_ops`.
+    #[must_use]
+    pub const fn class(self) -> &'static str {
+        match self {
+            Self::L2 => "l2",
+            Self::InnerProduct => "ip",
+            Self::Cosine => "cosine",
+            Self::L1 => "l1",
+            Self::Linf => "linf",
+            Self::Pearson => "pearson",
+            Self::Hamming => "hamming",
+            Self::Jaccard => "jaccard",
+        }
+    }
+
+    /// Whether it is of strings of bits.
+    #[must_use]
+    pub const fn is_of_bits(self) -> bool {
+        matches!(self, Self::Hamming | Self::Jaccard)
     }
 }
 

@@ -11,11 +11,10 @@ mod zone;
 
 pub(crate) use calendar::{civil_from_days, days_from_civil, days_in_month};
 pub(crate) use number::{decimal_parts, parse_numeric};
-pub(crate) use vector::too_many as too_many_dimensions;
+pub(crate) use vector::{check_finite, half, none as no_dimensions, too_many as too_many_dimensions};
 pub(crate) use zone::{local_of, utc_of};
 
-use super::coerce;
-use super::json;
+use super::{coerce, json, vectors};
 use chrono_tz::Tz;
 use nodedb_base::{Error, Result, Type, Value};
 use std::fmt::Write;
@@ -62,7 +61,12 @@ pub fn parse(text: &str, ty: &Type, style: &TextStyle) -> Result<Value> {
         Type::Interval => Value::Interval(interval::parse(text)?),
         Type::Jsonb => Value::Jsonb(json::canonical(text)?),
         Type::Array(element) => array::parse(text, element, style)?,
-        Type::Vector(n) => Value::Vector(coerce::fit_vector(vector::parse(text)?, *n)?),
+        Type::Vector(n) => Value::Vector(vectors::fit(vector::parse(text)?, *n)?),
+        Type::Halfvec(n) => Value::Halfvec(vectors::fit(vector::parse_half(text)?, *n)?),
+        Type::Sparsevec(n) => Value::Sparsevec(vectors::fit_sparse(vector::parse_sparse(text)?, *n)?),
+        Type::Bit(_) | Type::Varbit(_) => {
+            Value::Bit(vectors::fit_bits(vector::parse_bits(text)?, ty, coerce::Kind::Assignment)?)
+        }
     })
 }
 
@@ -94,7 +98,10 @@ pub fn write(value: &Value, style: &TextStyle, out: &mut String) {
         Value::Timestamptz(v) => datetime::write_timestamptz(*v, style.zone, out),
         Value::Interval(v) => interval::write(*v, out),
         Value::Array(v) => array::write(v, style, out),
-        Value::Vector(v) => vector::write(v, out),
+        Value::Vector(v) => vector::write(v.iter().copied(), out),
+        Value::Halfvec(v) => vector::write(v.iter().map(|x| x.to_f32()), out),
+        Value::Sparsevec(v) => vector::write_sparse(v, out),
+        Value::Bit(v) => vector::write_bits(v, out),
     }
 }
 
