@@ -2,7 +2,7 @@
 
 use crate::casts::PgCasts;
 use crate::error::from_datafusion;
-use crate::functions::{self, Surroundings};
+use crate::functions::{self, Operators, Surroundings};
 use crate::memory::QueryMemory;
 use crate::rules::RowRules;
 use crate::scan::{OrderByKey, TopByIndex};
@@ -60,14 +60,16 @@ impl Engine {
         sql.execution.time_zone = Some("UTC".into());
         sql.optimizer.enable_sort_pushdown = true;
         sql.execution.sort_spill_reservation_bytes = options.memory_bytes.min(40 << 20) / 4;
-        let mut state = SessionStateBuilder::new()
+        let mut builder = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()
             .with_analyzer_rules(analyzer_rules())
             .with_physical_optimizer_rule(Arc::new(OrderByKey))
-            .with_physical_optimizer_rule(Arc::new(TopByIndex))
-            .build();
+            .with_physical_optimizer_rule(Arc::new(TopByIndex));
+        // Ours first: DataFusion takes a vector for an array.
+        builder.expr_planners().get_or_insert_default().insert(0, Arc::new(Operators));
+        let mut state = builder.build();
         functions::register(&mut state, surroundings)?;
         Ok(Self { state, rules: Mutex::default(), indexes })
     }

@@ -55,23 +55,35 @@ fn parser(sql: &str) -> Result<Parser<'static>> {
     Ok(parser.with_tokens_with_locations(with_our_operators(tokens)))
 }
 
-/// `@@@` and `<+>`, which the tokenizer takes for two operators each.
+/// `@@@` and `<+>`, which the tokenizer takes for several operators each; and without UNLOGGED, since every table here is
+/// logged.
 fn with_our_operators(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut joined: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     for next in tokens {
-        let operator = match (joined.last().map(|last| &last.token), &next.token) {
-            (Some(Token::AtAt), Token::AtSign) => "@@@",
-            (Some(Token::Lt), Token::CustomBinaryOperator(rest)) if rest == "+>" => "<+>",
-            _ => {
-                joined.push(next);
-                continue;
-            }
+        let operator = match (joined.as_slice(), &next.token) {
+            ([.., at], Token::AtSign) if at.token == Token::AtAt => Some(("@@@", 1)),
+            ([.., less, plus], Token::Gt) if less.token == Token::Lt && plus.token == Token::Plus => Some(("<+>", 2)),
+            _ => None,
         };
-        if let Some(last) = joined.last_mut() {
-            last.token = Token::CustomBinaryOperator(operator.to_owned());
+        match operator {
+            Some((operator, parts)) => {
+                joined.truncate(joined.len() - parts);
+                joined.push(TokenWithSpan { token: Token::CustomBinaryOperator(operator.to_owned()), ..next });
+            }
+            None if is_word(&next.token, "UNLOGGED") && last_word(&joined, "CREATE") => {}
+            None => joined.push(next),
         }
     }
     joined
+}
+
+fn is_word(token: &Token, word: &str) -> bool {
+    matches!(token, Token::Word(found) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
+}
+
+fn last_word(tokens: &[TokenWithSpan], word: &str) -> bool {
+    let mut before = tokens.iter().rev().filter(|token| !matches!(token.token, Token::Whitespace(_)));
+    before.next().is_some_and(|token| is_word(&token.token, word))
 }
 
 fn starts_statement(token: &Token) -> bool {

@@ -122,7 +122,7 @@ fn scores_are_those_of_tantivy() {
     use tantivy::collector::TopDocs;
     let env = Env::memory();
     let index = fresh(&env);
-    let fields = analysis::Fields::new(&options()).unwrap();
+    let fields = Fields::new(&options()).unwrap();
     let mut theirs = tantivy::Index::create_in_ram(fields.schema.clone());
     theirs.set_tokenizers(fields.tokenizers.clone());
     let mut writer = theirs.writer_with_num_threads::<tantivy::TantivyDocument>(1, 20_000_000).unwrap();

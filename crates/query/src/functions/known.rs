@@ -77,6 +77,10 @@ pub(super) fn planning(message: &str) -> Option<Error> {
     if let Some(name) = between(message, "The window ", " is not defined") {
         return Some(Error::statement("42704", format!("window \"{name}\" does not exist")));
     }
+    // What our own functions say of their arguments comes wrapped as text.
+    if let Some(ours) = between(message, "coercion failed with: External error: ", ". No function matches") {
+        return Some(Error::statement("42883", ours).with_hint("You might need to add explicit type casts."));
+    }
     find(&PLANNING, message)
 }
 

@@ -24,7 +24,6 @@ pub use system::Surroundings;
 
 use datafusion::execution::FunctionRegistry;
 use nodedb_base::Result;
-use std::sync::Arc;
 
 /// Adds our functions and operators to a session.
 ///
@@ -44,8 +43,7 @@ pub fn register(registry: &mut dyn FunctionRegistry, surroundings: &Surroundings
     registry.register_udf(single::function()).map_err(error_from_datafusion)?;
     vector::register_aggregates(registry)?;
     names::register_synonyms(registry)?;
-    bounded::register(registry)?;
-    registry.register_expr_planner(Arc::new(Operators)).map_err(error_from_datafusion)
+    bounded::register(registry)
 }
 
 #[cfg(test)]

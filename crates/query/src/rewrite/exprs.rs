@@ -166,6 +166,13 @@ fn array_of_one_type(array: &Array) -> Option<Expr> {
     Some(Expr::Array(Array { elem: array.elem.iter().map(typed).collect(), named: array.named }))
 }
 
+/// `array_fill(x, ARRAY[n])`
+fn array_fill(arguments: &[Expr]) -> Option<Expr> {
+    let [value, Expr::Array(lengths)] = arguments else { return None };
+    let [length] = lengths.elem.as_slice() else { return None };
+    Some(call("array_repeat", vec![value.clone(), length.clone()]))
+}
+
 /// EXTRACT: the part decides how many digits the result has behind the point.
 fn extract(part: &str, expr: &Expr) -> Expr {
     let part = part.trim_matches('\'');
@@ -343,6 +350,7 @@ fn function_call(function: &Function) -> Result<Option<Expr>> {
             let (Some(a), Some(b)) = (parts.next(), parts.next()) else { return Ok(None) };
             Ok(Some(nested(op(a, BinaryOperator::Modulo, b))))
         }
+        ("array_fill", 2) => Ok(array_fill(&arguments)),
         // The function of that name makes an array; PostgreSQL's gives rows.
         ("generate_series", _) => Ok(Some(call("unnest", vec![Expr::Function(function.clone())]))),
         _ => Ok(None),

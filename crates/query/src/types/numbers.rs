@@ -49,6 +49,9 @@ impl NumberColumn {
 
     /// Appends a `vector`; `None` if the column has none.
     pub fn push_f32(&mut self, count: usize, row: impl Iterator<Item = f32>) -> Option<Result<()>> {
+        if let (Numbers::F32(_), Err(e)) = (&self.numbers, self.begin_row(count)) {
+            return Some(Err(e));
+        }
         let Numbers::F32(numbers) = &mut self.numbers else { return None };
         numbers.extend(row);
         Some(self.end_row(count))
@@ -56,6 +59,9 @@ impl NumberColumn {
 
     /// Appends a `halfvec`; `None` if the column has none.
     pub fn push_f16(&mut self, count: usize, row: impl Iterator<Item = f16>) -> Option<Result<()>> {
+        if let (Numbers::F16(_), Err(e)) = (&self.numbers, self.begin_row(count)) {
+            return Some(Err(e));
+        }
         let Numbers::F16(numbers) = &mut self.numbers else { return None };
         numbers.extend(row);
         Some(self.end_row(count))
@@ -63,15 +69,21 @@ impl NumberColumn {
 
     /// Appends bits; `None` if the column has none.
     pub fn push_bits(&mut self, count: usize, row: impl Iterator<Item = bool>) -> Option<Result<()>> {
+        if let (Numbers::Bits(_), Err(e)) = (&self.numbers, self.begin_row(count)) {
+            return Some(Err(e));
+        }
         let Numbers::Bits(bits) = &mut self.numbers else { return None };
         row.for_each(|bit| bits.append(bit));
         Some(self.end_row(count))
     }
 
+    /// What does not fit leaves nothing behind.
+    fn begin_row(&self, count: usize) -> Result<()> {
+        let fits = self.dimensions == 0 || count == self.dimensions;
+        if fits { Ok(()) } else { Err(wrong_dimensions(self.dimensions, count)) }
+    }
+
     fn end_row(&mut self, count: usize) -> Result<()> {
-        if self.dimensions != 0 && count != self.dimensions {
-            return Err(wrong_dimensions(self.dimensions, count));
-        }
         self.note_end(count)?;
         self.nulls.append_non_null();
         Ok(())

@@ -414,6 +414,11 @@ fn scalars() -> Vec<Type> {
         Type::Interval,
         Type::Jsonb,
         Type::Vector(3),
+        Type::Vector(0),
+        Type::Halfvec(2),
+        Type::Sparsevec(0),
+        Type::Bit(5),
+        Type::Varbit(0),
     ]
 }
 
@@ -444,7 +449,25 @@ fn values(ty: &Type) -> BoxedStrategy<Value> {
             .prop_map(|(months, days, micros)| Value::Interval(Interval { months, days, micros }))
             .boxed(),
         Type::Jsonb => jsons().prop_map(|text| Value::Jsonb(json::canonical(&text).unwrap())).boxed(),
+        Type::Vector(0) => prop::collection::vec(-1e9_f32..1e9, 1..5).prop_map(Value::Vector).boxed(),
         Type::Vector(n) => prop::collection::vec(-1e9_f32..1e9, *n as usize).prop_map(Value::Vector).boxed(),
+        Type::Halfvec(n) => {
+            let half = (-60_000.0_f32..60_000.0).prop_map(half::f16::from_f32);
+            prop::collection::vec(half, (*n).max(1) as usize).prop_map(Value::Halfvec).boxed()
+        }
+        Type::Sparsevec(_) => {
+            let number = prop_oneof![Just(0.0_f32), -9.0_f32..9.0];
+            let numbers = prop::collection::vec(number, 1..9);
+            numbers.prop_map(|v| Value::Sparsevec(nodedb_base::SparseVector::of_dense(&v))).boxed()
+        }
+        Type::Bit(n) => {
+            let bits = prop::collection::vec(any::<bool>(), *n as usize);
+            bits.prop_map(|bits| Value::Bit(bits.into_iter().collect())).boxed()
+        }
+        Type::Varbit(_) => {
+            let bits = prop::collection::vec(any::<bool>(), 0..20);
+            bits.prop_map(|bits| Value::Bit(bits.into_iter().collect())).boxed()
+        }
         Type::Array(element) => {
             let ty = (**element).clone();
             prop::collection::vec(prop::option::of(values(element)), 0..5)

@@ -2,7 +2,8 @@
 
 use super::super::error::{error_from_datafusion, to_datafusion};
 use super::operand::Kind;
-use crate::types::arrow::data_type;
+use crate::types::arrow::{data_type, type_of};
+use crate::types::coerce::bare_name;
 use crate::types::build::{column, wrong_dimensions};
 use crate::types::{scalar, value_at};
 use arrow::array::ArrayRef;
@@ -64,7 +65,12 @@ impl AggregateUDFImpl for OfVectors {
             return Ok(vec![ty.clone()]);
         }
         let fields: Vec<FieldRef> = types.iter().map(|ty| Arc::new(Field::new("x", ty.clone(), true))).collect();
-        let coerced = fields_with_udf(&fields, self.inner.as_ref())?;
+        let coerced = fields_with_udf(&fields, self.inner.as_ref()).map_err(|_| {
+            let name = |ty: &DataType| type_of(ty).map_or_else(|_| ty.to_string(), |ty| bare_name(&ty));
+            let types: Vec<_> = types.iter().map(name).collect();
+            let message = format!("function {}({}) does not exist", self.name(), types.join(", "));
+            to_datafusion(Error::statement("42883", message).with_hint("You might need to add explicit type casts."))
+        })?;
         Ok(coerced.iter().map(|field| field.data_type().clone()).collect())
     }
 

@@ -77,7 +77,7 @@ fn vector_dims(call: &Call<'_>) -> Result<ArrayRef> {
 
 /// In double precision, as pgvector computes it.
 fn norm(numbers: &[f32]) -> f64 {
-    numbers.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt()
+    numbers.iter().map(|x| f64::from(*x) * f64::from(*x)).fold(0.0, |sum, x| sum + x).sqrt()
 }
 
 fn norms(call: &Call<'_>) -> Result<ArrayRef> {
