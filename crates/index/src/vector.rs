@@ -4,9 +4,10 @@ use crate::lifecycle::{Change, Kind, Size};
 use nodedb_base::{Error, Lsn, Result, RowId};
 use nodedb_env::Env;
 use nodedb_vector::{
-    Effort, Element, Error as VectorError, Metric, Options, Quantisation, Search, Setting, Shape, Vector,
+    Effort, Element, Error as VectorError, Filter, Metric, Options, Quantisation, Search, Setting, Shape, Vector,
     VectorCollection,
 };
+use roaring::RoaringTreemap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -80,13 +81,26 @@ impl fmt::Display for Hardness {
     }
 }
 
+/// Whose neighbours are asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Neighbourhood<'a> {
+    /// What they are near to.
+    pub vector: Vector<'a>,
+    /// As of which commit.
+    pub at: Lsn,
+    /// How hard to look.
+    pub hardness: Hardness,
+    /// The rows that count; all if they are not given.
+    pub among: Option<&'a RoaringTreemap>,
+}
+
 /// What can be asked for nearest neighbours.
 pub trait Nearest: Send + Sync {
-    /// The `k` nearest as of a commit, nearest first.
+    /// The `k` nearest as of a commit, among some rows if they are given, nearest first.
     ///
     /// # Errors
     /// `Statement` (22000) for a vector of other dimensions, `Damaged` if a file is.
-    fn nearest(&self, vector: Vector<'_>, k: usize, at: Lsn, hardness: Hardness) -> Result<Vec<Neighbour>>;
+    fn nearest(&self, asked: &Neighbourhood<'_>, k: usize) -> Result<Vec<Neighbour>>;
 }
 
 /// A vector collection as an index.
@@ -223,13 +237,14 @@ impl Kind for VectorIndex {
 }
 
 impl Nearest for VectorIndex {
-    fn nearest(&self, vector: Vector<'_>, k: usize, at: Lsn, hardness: Hardness) -> Result<Vec<Neighbour>> {
-        let effort = match hardness {
+    fn nearest(&self, asked: &Neighbourhood<'_>, k: usize) -> Result<Vec<Neighbour>> {
+        let effort = match asked.hardness {
             Hardness::Recall(recall) => Effort::Recall(recall),
             Hardness::Candidates(ef) => Effort::Setting(Setting { ef, rerank: ef }),
         };
-        let search = Search { at: Some(at.0), effort, ..Search::nearest(k) };
-        let found = self.collection.search(vector, &search).map_err(error)?;
+        let filter = asked.among.map_or(Filter::All, Filter::Ids);
+        let search = Search { k, at: Some(asked.at.0), effort, filter };
+        let found = self.collection.search(asked.vector, &search).map_err(error)?;
         let neighbour = |hit: &nodedb_vector::Hit| Neighbour {
             row: RowId(hit.id),
             version: Lsn(hit.version),

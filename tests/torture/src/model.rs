@@ -58,6 +58,7 @@ pub const SCHEMA: &[&str] = &[
     "CREATE INDEX IF NOT EXISTS items_tag ON items (tag, val)",
     "CREATE INDEX IF NOT EXISTS parts_amount ON parts (amount)",
     "CREATE INDEX IF NOT EXISTS items_vec ON items USING hnsw (vec vector_l2_ops) WITH (m = 8, ef_construction = 40)",
+    "CREATE INDEX IF NOT EXISTS items_text ON items USING bm25 (tag, body)",
 ];
 
 /// Names a transaction.

@@ -12,6 +12,7 @@ use crate::types::{arrow as mapping, build};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use nodedb_base::{Error, Result, RowId, Type, Value};
+use nodedb_index::vector::Neighbourhood;
 use nodedb_store::catalog::{DerivedIndex, Table, VectorClass};
 use nodedb_store::{Transaction, View};
 use sqlparser::ast::{Expr, LimitClause, OrderBy, OrderByKind, Query};
@@ -51,7 +52,9 @@ impl NearestPlan {
         let Some(Question { vector, k }) = self.question(statement) else { return Ok(None) };
         let Some(index) = asked(engine.indexes(), &self.index, &self.table, view) else { return Ok(None) };
         let Some(nearest) = index.kind().as_nearest() else { return Ok(None) };
-        let found = nearest.nearest(vector.vector(), k, view.lsn(), statement.settings.hardness());
+        let hardness = statement.settings.hardness();
+        let asked = Neighbourhood { vector: vector.vector(), at: view.lsn(), hardness, among: None };
+        let found = nearest.nearest(&asked, k);
         let Ok(found) = found.inspect_err(|why| index.note(why)) else { return Ok(None) };
         // Rows without a vector are in no index.
         if found.len() < k {

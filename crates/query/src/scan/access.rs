@@ -42,6 +42,11 @@ impl Access {
     /// All rows.
     pub const ALL: Self = Self::Rows(RowId(0), RowId(u64::MAX));
 
+    /// Whether there may be many rows this way: not where keys or numbers of rows are given one by one.
+    pub const fn may_have_many(&self) -> bool {
+        matches!(self, Self::Rows(..) | Self::Keys { unique: false, .. })
+    }
+
     /// The best way in under these bounds.
     ///
     /// # Errors

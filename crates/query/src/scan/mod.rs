@@ -21,14 +21,15 @@ use crate::engine::Engine;
 use crate::error::to_datafusion;
 use crate::types::arrow::field;
 use access::Access;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use async_trait::async_trait;
 use bounds::Bounds;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result as DfResult;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use nodedb_base::{Result, Type};
+use nodedb_base::{Error, Result, Type};
 use nodedb_store::View;
 use nodedb_store::catalog::{IndexSource, Table};
 use std::sync::Arc;
@@ -73,6 +74,12 @@ impl TableScan {
         self.source.asking = Some(asking);
         self
     }
+}
+
+/// The row ids of a batch, of which they are the last column.
+fn row_ids(batch: &RecordBatch) -> Result<&[u64]> {
+    let last = batch.columns().last().and_then(|last| last.as_primitive_opt::<UInt64Type>());
+    last.map(|last| &last.values()[..]).ok_or_else(|| Error::internal("rows without their numbers"))
 }
 
 /// The column of row ids.

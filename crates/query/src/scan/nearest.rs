@@ -12,29 +12,31 @@ use crate::text::TextFunctions;
 use crate::types::{TextStyle, cast, value_at};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::Result as DfResult;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::Volatility;
 use datafusion::physical_expr::expressions::{Column, Literal};
+use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr, ScalarFunctionExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, replace_children_if_necessary};
 use datafusion::physical_plan::filter::FilterExec;
-use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use nodedb_base::{BitString, Error, Result, RowId, Type, Value};
-use nodedb_index::vector::Hardness;
-use nodedb_index::{Index, Indexes};
+use nodedb_index::vector::{Hardness, Neighbourhood};
+use nodedb_index::{Index, Indexes, Nearest};
 use nodedb_store::View;
 use nodedb_vector::Vector;
 use nodedb_store::catalog::{DerivedIndex, Table, VectorClass};
+use roaring::RoaringTreemap;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
@@ -43,8 +45,13 @@ use std::sync::Arc;
 pub const MOST_ROWS: usize = 2_500;
 /// With so many candidates and still too few rows, all rows are compared.
 const MOST_CANDIDATES: usize = 10_000;
-/// How many times as many candidates are asked for when too few rows pass.
+/// How many times as many candidates as rows are asked for at first, and how many at least, where a filter must be passed.
 const MORE: usize = 4;
+const FIRST: usize = 64;
+/// If fewer than one in so many candidates passes, it is looked first which rows do.
+const RARE: usize = 16;
+/// So few rows are compared one by one.
+const FEW_ROWS: usize = 500;
 
 /// The derived indexes that a statement may ask, and how hard.
 #[derive(Clone, Debug)]
@@ -108,7 +115,9 @@ pub struct NearestExec {
     source: Source,
     schema: SchemaRef,
     question: Question,
-    filter: Option<Arc<dyn PhysicalExpr>>,
+    /// The way to the rows that could be, if not all can.
+    access: Access,
+    filter: Filter,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -120,6 +129,9 @@ impl DisplayAs for NearestExec {
         write!(f, "Nearest: {table}, index {} (approximate, {hardness}), first {k}", index.name)?;
         if let Some(filter) = &self.filter {
             write!(f, ", where {filter}")?;
+        }
+        if self.access != Access::ALL {
+            write!(f, ", or by {}", self.access)?;
         }
         let names: Vec<_> = self.schema.fields().iter().map(|field| field.name().trim_start_matches('\0')).collect();
         write!(f, ", columns [{}]", names.join(", "))
@@ -159,7 +171,9 @@ impl ExecutionPlan for NearestExec {
             source: self.source.clone(),
             schema: self.schema.clone(),
             question: self.question.clone(),
+            access: self.access.clone(),
             filter: self.filter.clone(),
+            counts: Counts::new(&self.metrics, partition),
         };
         let batches = Batches::Waiting(Box::new(search));
         Ok(stream(batches, &self.schema, BaselineMetrics::new(&self.metrics, partition)))
@@ -198,43 +212,144 @@ struct Search {
     source: Source,
     schema: SchemaRef,
     question: Question,
-    filter: Option<Arc<dyn PhysicalExpr>>,
+    access: Access,
+    filter: Filter,
+    counts: Counts,
+}
+
+/// What a search has done, for EXPLAIN ANALYZE.
+struct Counts {
+    /// Rows that the index has proposed.
+    candidates: Count,
+    /// Of these, rows that passed.
+    confirmed: Count,
+    /// Rows that were found to pass before the index was asked.
+    chosen: Count,
+    /// Whether all rows that could be were compared.
+    exact: Count,
+}
+
+impl Counts {
+    fn new(metrics: &ExecutionPlanMetricsSet, partition: usize) -> Self {
+        let count = |name| MetricBuilder::new(metrics).counter(name, partition);
+        Self {
+            candidates: count("candidates"),
+            confirmed: count("confirmed"),
+            chosen: count("chosen"),
+            exact: count("exact"),
+        }
+    }
 }
 
 impl Search {
     fn run(&self) -> Result<Batches> {
         let Source { view, table, .. } = &self.source;
-        let Question { index, vector, k, hardness } = &self.question;
         // It may have failed since the plan was made.
-        let Some(nearest) = index.kind().as_nearest().filter(|_| index.serves(view.lsn())) else { return self.all() };
+        let index = Some(&self.question.index).filter(|index| index.serves(view.lsn()));
+        let Some(nearest) = index.and_then(|index| index.kind().as_nearest()) else { return self.all() };
         view.note_table(table.incarnation)?;
-        let (mut batches, mut passed, mut seen) = (Vec::new(), 0, HashSet::new());
-        let mut candidates = *k;
-        loop {
-            // What an index cannot answer, the rows can.
-            let Ok(found) = nearest.nearest(vector.vector(), candidates, view.lsn(), *hardness).inspect_err(|e| index.note(e))
-            else {
-                return self.all();
-            };
-            let fresh = found.iter().map(|neighbour| neighbour.row).filter(|row| seen.insert(*row)).collect();
-            for batch in self.read(fresh)? {
-                let batch = passing(&self.filter, batch?)?;
-                passed += batch.num_rows();
-                batches.push(batch);
+        if self.access != Access::ALL && self.has_few(&self.access)? {
+            return self.all();
+        }
+        // What an index cannot answer, the rows can.
+        match self.by_index(nearest) {
+            Ok(Some(batches)) => Ok(batches),
+            Ok(None) => self.all(),
+            Err(e) => {
+                self.question.index.note(&e);
+                self.all()
             }
-            if passed >= *k {
-                return Ok(Batches::Found(batches.into_iter()));
-            }
-            if found.len() < candidates || candidates >= MOST_CANDIDATES {
-                return self.all();
-            }
-            candidates = (candidates * MORE).min(MOST_CANDIDATES);
         }
     }
 
-    /// All rows: what an exact search compares.
+    /// Asks for more and more candidates, or, where few of them pass, first looks which rows do.
+    fn by_index(&self, nearest: &dyn Nearest) -> Result<Option<Batches>> {
+        let k = self.question.k;
+        let (mut batches, mut passed, mut seen) = (Vec::new(), 0, HashSet::new());
+        let mut candidates = if self.filter.is_some() { (k * MORE).max(FIRST) } else { k };
+        loop {
+            let found = self.ask(nearest, candidates, None)?;
+            let fresh: Vec<RowId> = found.into_iter().filter(|row| seen.insert(*row)).collect();
+            for batch in self.read(fresh)? {
+                let batch = passing(&self.filter, batch?)?;
+                passed += batch.num_rows();
+                self.counts.confirmed.add(batch.num_rows());
+                batches.push(batch);
+            }
+            if passed >= k {
+                return Ok(Some(Batches::Found(batches.into_iter())));
+            }
+            if seen.len() < candidates || candidates >= MOST_CANDIDATES {
+                return Ok(None);
+            }
+            if passed * RARE < seen.len() {
+                return self.among_passing(nearest).map(Some);
+            }
+            // As many as should do if the others pass as often, and half as many again.
+            candidates = (3 * k * seen.len() / (2 * passed).max(1)).clamp(candidates * 2, MOST_CANDIDATES);
+        }
+    }
+
+    fn ask(&self, nearest: &dyn Nearest, k: usize, among: Option<&RoaringTreemap>) -> Result<Vec<RowId>> {
+        let Question { vector, hardness, .. } = &self.question;
+        let at = self.source.view.lsn();
+        let asked = Neighbourhood { vector: vector.vector(), at, hardness: *hardness, among };
+        let found = nearest.nearest(&asked, k)?;
+        self.counts.candidates.add(found.len());
+        Ok(found.iter().map(|neighbour| neighbour.row).collect())
+    }
+
+    /// Few rows pass: these are looked for first, and the index is asked for the nearest among them.
+    fn among_passing(&self, nearest: &dyn Nearest) -> Result<Batches> {
+        let rows = self.passing_rows()?;
+        self.counts.chosen.add(usize::try_from(rows.len()).unwrap_or(usize::MAX));
+        if rows.len() > FEW_ROWS as u64 {
+            let found = self.ask(nearest, self.question.k, Some(&rows))?;
+            if found.len() >= self.question.k {
+                return Ok(Batches::All(Box::new(self.read(found)?)));
+            }
+        }
+        self.counts.exact.add(1);
+        Ok(Batches::All(Box::new(self.read(rows.iter().map(RowId).collect())?)))
+    }
+
+    /// The rows that pass the filter, of which only the columns are read that it needs.
+    fn passing_rows(&self) -> Result<RoaringTreemap> {
+        let Some(filter) = &self.filter else { return Err(Error::internal("rows that pass no filter")) };
+        let number = self.source.table.columns.len();
+        let mut used: Vec<usize> = collect_columns(filter).iter().map(Column::index).collect();
+        used.sort_unstable();
+        let places = used.iter().filter_map(|at| self.source.columns.get(*at).copied());
+        let columns: Vec<usize> = places.chain([number]).collect();
+        let fields = used.iter().map(|at| self.schema.field(*at).clone()).chain([super::row_id_field()]);
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let filter = reassign_expr_columns(filter.clone(), &schema).map_err(crate::error::from_datafusion)?;
+        let source = Source { columns: columns.into(), ..self.source.clone() };
+        let mut rows = RoaringTreemap::new();
+        for batch in BatchReader::new(source, schema, self.access.clone(), false, None)? {
+            let batch = passing(&Some(filter.clone()), batch?)?;
+            rows.extend(super::row_ids(&batch)?.iter().copied());
+        }
+        Ok(rows)
+    }
+
+    /// Whether so few rows come this way that they are compared one by one.
+    fn has_few(&self, access: &Access) -> Result<bool> {
+        let number = self.source.table.columns.len();
+        let schema = Arc::new(Schema::new(vec![super::row_id_field()]));
+        let source = Source { columns: [number].into(), ..self.source.clone() };
+        let reader = BatchReader::new(source, schema, access.clone(), false, Some(FEW_ROWS + 1))?;
+        let mut rows = 0;
+        for batch in reader {
+            rows += batch?.num_rows();
+        }
+        Ok(rows <= FEW_ROWS)
+    }
+
+    /// All rows that could be: what an exact search compares.
     fn all(&self) -> Result<Batches> {
-        let reader = BatchReader::new(self.source.clone(), self.schema.clone(), Access::ALL, false, None)?;
+        self.counts.exact.add(1);
+        let reader = BatchReader::new(self.source.clone(), self.schema.clone(), self.access.clone(), false, None)?;
         Ok(Batches::All(Box::new(reader)))
     }
 
@@ -358,7 +473,8 @@ fn nearest(scan: &ScanExec, order: &PhysicalSortExpr, k: usize, filter: Filter) 
     }
     let source = scan.source();
     let asking = source.asking.as_ref()?;
-    if scan.access() != Some(&Access::ALL) || scan.fetch().is_some() {
+    let access = scan.access().filter(|access| access.may_have_many())?.clone();
+    if scan.fetch().is_some() {
         return None;
     }
     let (class, column, constant) = distance(&order.expr)?;
@@ -374,7 +490,7 @@ fn nearest(scan: &ScanExec, order: &PhysicalSortExpr, k: usize, filter: Filter) 
     ));
     let question = Question { index, vector, k, hardness: asking.hardness };
     let (source, metrics) = (source.clone(), ExecutionPlanMetricsSet::new());
-    Some(Arc::new(NearestExec { source, schema, question, filter, properties, metrics }))
+    Some(Arc::new(NearestExec { source, schema, question, access, filter, properties, metrics }))
 }
 
 /// An index that may be asked: it is complete for this reader, whose transaction has written nothing that no index knows.

@@ -12,9 +12,9 @@ use super::table_fields;
 use crate::error::to_datafusion;
 use crate::text::{TextFunctions, TextTest};
 use crate::types::value_at;
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{Schema, SchemaRef, UInt64Type};
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::Result as DfResult;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -185,9 +185,7 @@ impl TextExec {
             let matches = self.matches(&batch)?;
             let found = filter_record_batch(&batch, &BooleanArray::from(matches))
                 .map_err(|e| Error::internal(format!("could not filter rows: {e}")))?;
-            let numbers = found.columns().last().and_then(|last| last.as_primitive_opt::<UInt64Type>());
-            let numbers = numbers.ok_or_else(|| Error::internal("rows without their numbers"))?;
-            rows.extend(numbers.values().iter().map(|row| RowId(*row)));
+            rows.extend(super::row_ids(&found)?.iter().map(|row| RowId(*row)));
         }
         Ok(Batches::Read(self.read(rows)?))
     }

@@ -31,6 +31,7 @@ pub fn compare(client: &mut Client, proved: &Proved) -> Result<()> {
     by_tag(client, &expected)?;
     by_code(client, &expected)?;
     by_nearness(client, &expected)?;
+    by_words(client, &expected)?;
     parts(client, proved, &expected)?;
     by_amount(client, &expected)?;
     let mut sides = (0..).zip(&proved.sides);
@@ -162,6 +163,37 @@ fn by_nearness(client: &mut Client, expected: &Expected) -> Result<()> {
         all += wanted.len();
     }
     ensure(hits * 100 >= all * 97, || format!("of {all} neighbours only {hits} were found"))
+}
+
+/// Words that are asked for.
+const WORDS: usize = 60;
+
+/// The items with some words in them by the text index: those, and no others, that have them by reading all.
+fn by_words(client: &mut Client, expected: &Expected) -> Result<()> {
+    const SQL: &str = "SELECT id FROM items WHERE items @@@ $1";
+    for tag in 0..TAGS {
+        let query = format!("tag:\"tag {tag}\"");
+        let found = set("items by tag and text", client.integers::<1>(SQL, &[query.as_str().into()])?)?;
+        let tag = Some(format!("tag {tag}"));
+        let wanted = expected.by_tag.get(&tag).into_iter().flatten().map(|id| [*id]).collect();
+        same("items by tag and text", &found, &wanted)?;
+    }
+    let mut by_word: BTreeMap<String, BTreeSet<[i64; 1]>> = BTreeMap::new();
+    for row in client.query("SELECT id, body FROM items", &[])? {
+        let [Value::Int8(id), Value::Text(body)] = row.as_slice() else {
+            return Err(Failure::Wrong(format!("{row:?} is no item")));
+        };
+        for word in body.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
+            by_word.entry(word.to_lowercase()).or_default().insert([*id]);
+        }
+    }
+    let step = by_word.len() / WORDS + 1;
+    for (word, wanted) in by_word.iter().step_by(step).filter(|(word, _)| word.len() < 200) {
+        let query = format!("body:{word}");
+        let found = set("items by word", client.integers::<1>(SQL, &[query.as_str().into()])?)?;
+        same("items by word", &found, wanted)?;
+    }
+    Ok(())
 }
 
 /// As a set; no row may be found twice.
