@@ -58,7 +58,9 @@ pub use arrow;
 pub use collection::Collection;
 pub use database::{CheckReport, Database};
 pub use load::Load;
-pub use nodedb_base::{Array, Error, Interval, Lsn, Numeric, Report, Result, SqlState, Type, Value};
+pub use nodedb_base::{
+    Array, BitString, Error, Interval, Lsn, Numeric, Report, Result, SparseVector, SqlState, Type, Value,
+};
 pub use nodedb_env::Env;
 pub use nodedb_query::types::value_at;
 pub use nodedb_query::{Column, Tag};

@@ -6,12 +6,18 @@ use nodedb_store::TreesKind;
 use std::path::Path;
 use std::sync::Arc;
 
-const SETUP: &str = "CREATE TABLE item (id int PRIMARY KEY, kind int, embedding vector(4))";
+const SETUP: &str = "CREATE TABLE item (id int PRIMARY KEY, kind int, embedding vector(4), note text, more text)";
 const INDEX: &str = "CREATE INDEX near ON item USING hnsw (embedding vector_l2_ops) WITH (m = 8, ef_construction = 40)";
+const TEXT_INDEX: &str = "CREATE INDEX words ON item USING bm25 (note, more)";
+const WORDS: [&str; 6] = ["red", "green", "blue", "fox", "hen", "owl"];
 
 fn open(files: &MemoryFiles) -> Database {
+    open_with(files, 64)
+}
+
+fn open_with(files: &MemoryFiles, vector_seal_threshold: usize) -> Database {
     let env = Env { files: Arc::new(files.clone()), ..Env::memory() };
-    let options = Options { vector_seal_threshold: 64, index_checkpoint_bytes: 4096, ..Options::default() };
+    let options = Options { vector_seal_threshold, index_checkpoint_bytes: 4096, ..Options::default() };
     Database::open_in(env, Path::new("/data"), TreesKind::Rebuilt, &options).unwrap()
 }
 
@@ -42,14 +48,28 @@ fn vector(random: &SeededRandom) -> String {
     format!("[{}]", numbers.join(","))
 }
 
+/// Some words; sometimes so much beside them that they lie out of line.
+fn note(random: &SeededRandom) -> String {
+    let some = random.u64() % 4;
+    let words: Vec<&str> = (0..some).map(|_| WORDS[(random.u64() % 6) as usize]).collect();
+    let long = if random.u64().is_multiple_of(5) { "x".repeat(1500) } else { String::new() };
+    format!("{} {long}", words.join(" "))
+}
+
 fn change(db: &Database, random: &SeededRandom) {
     let (id, vector) = (random.u64() % 400, vector(random));
-    let sql = match random.u64() % 8 {
+    let (words, more) = (note(random), note(random));
+    let sql = match random.u64() % 12 {
+        8 => format!("UPDATE item SET note = '{words}' WHERE id = {id}"),
+        9 => format!("UPDATE item SET more = '{more}' WHERE id = {id}"),
+        10 => format!("UPDATE item SET note = NULL WHERE id = {id}"),
+        11 => format!("UPDATE item SET note = NULL, more = NULL WHERE id = {id}"),
         0 => format!("DELETE FROM item WHERE id = {id}"),
         1 => format!("UPDATE item SET kind = kind + 1 WHERE id = {id}"),
-        2 => format!("INSERT INTO item VALUES ({id}, 0, NULL) ON CONFLICT (id) DO UPDATE SET embedding = NULL"),
+        2 => format!("INSERT INTO item VALUES ({id}, 0, NULL, '{words}') ON CONFLICT (id) DO UPDATE SET embedding = NULL"),
         _ => format!(
-            "INSERT INTO item VALUES ({id}, {id} % 7, '{vector}') ON CONFLICT (id) DO UPDATE SET embedding = excluded.embedding"
+            "INSERT INTO item VALUES ({id}, {id} % 7, '{vector}', '{words}', '{more}') ON CONFLICT (id) DO UPDATE \
+             SET embedding = excluded.embedding, note = excluded.note"
         ),
     };
     db.blocking().execute(&sql, &[]).unwrap();
@@ -57,6 +77,7 @@ fn change(db: &Database, random: &SeededRandom) {
 
 /// The share of the true neighbours among those found; the number found is always right.
 fn recall(db: &Database, random: &SeededRandom) -> f64 {
+    words_are_right(db, "");
     let (mut hits, mut all) = (0, 0);
     for round in 0..12 {
         let (q, k) = (vector(random), 1 + random.u64() % 10);
@@ -71,6 +92,47 @@ fn recall(db: &Database, random: &SeededRandom) -> f64 {
     hits as f64 / all as f64
 }
 
+/// What the text index finds is what reading all rows finds, and the best are the best.
+fn words_are_right(db: &Database, after: &str) {
+    for word in WORDS {
+        let found = ids(db, &format!("SELECT id FROM item WHERE item @@@ '{word}' ORDER BY id{after}"));
+        let like = |column: &str| format!("' ' || coalesce({column}, '') || ' ' LIKE '% {word} %'");
+        let (note, more) = (like("note"), like("more"));
+        assert_eq!(found, ids(db, &format!("SELECT id FROM item WHERE {note} OR {more} ORDER BY id{after}")), "{word}");
+        let score = "bm25_score(item)";
+        let best = ids(db, &format!("SELECT id FROM item WHERE item @@@ '{word}' AND kind < 5 ORDER BY {score} DESC, id LIMIT 5"));
+        let all = ids(db, &format!("SELECT id FROM item WHERE item @@@ '{word}' AND kind < 5 ORDER BY {score} * 2 DESC, id LIMIT 5"));
+        assert_eq!(best, all, "{word}");
+    }
+}
+
+#[test]
+fn rows_that_rarely_pass_a_filter_are_found() {
+    let files = MemoryFiles::new();
+    let db = open_with(&files, 4096);
+    db.blocking().execute(SETUP, &[]).unwrap();
+    // The farther away, the higher the kind: near rows never pass.
+    let fill = "INSERT INTO item SELECT i, i / 600, ('[' || i || ',1,2,3]')::vector FROM generate_series(1, 3000) AS t(i)";
+    db.blocking().execute(fill, &[]).unwrap();
+    db.blocking().execute(INDEX, &[]).unwrap();
+    let explained = |filter: &str| {
+        let sql = format!("EXPLAIN ANALYZE SELECT id FROM item WHERE {filter} ORDER BY embedding <-> '[0,1,2,3]' LIMIT 3");
+        let lines = db.blocking().query(&sql, &[]).unwrap();
+        let lines: Vec<String> = lines.iter().map(|row| row.get::<String>(0).unwrap()).collect();
+        lines.into_iter().find(|line| line.contains("Nearest: item")).unwrap()
+    };
+    for (filter, found, how) in [
+        ("kind = 4", [2400, 2401, 2402], "chosen=600"),
+        ("kind = 4 AND id % 100 = 7", [2407, 2507, 2607], "exact=1"),
+        ("kind = 0 AND id % 2 = 0", [2, 4, 6], "exact=0"),
+    ] {
+        let sql = format!("SELECT id FROM item WHERE {filter} ORDER BY embedding <-> '[0,1,2,3]' LIMIT 3");
+        assert_eq!(ids(&db, &sql), found, "{filter}");
+        let line = explained(filter);
+        assert!(line.contains(how), "{filter}: {line}");
+    }
+}
+
 #[test]
 fn an_index_is_like_none_but_quicker() {
     let (mut files, random) = (MemoryFiles::new(), SeededRandom::new(7));
@@ -80,6 +142,7 @@ fn an_index_is_like_none_but_quicker() {
         change(&db, &random);
     }
     db.blocking().execute(INDEX, &[]).unwrap();
+    db.blocking().execute(TEXT_INDEX, &[]).unwrap();
     for round in 0..12 {
         assert!(is_asked(&db), "round {round}");
         for _ in 0..60 {
@@ -105,29 +168,41 @@ fn an_index_is_like_none_but_quicker() {
     }
 }
 
+/// Flips a bit in the middle of each file of a directory.
+fn flip_all(files: &MemoryFiles, dir: &Path) {
+    for path in files.list(dir).unwrap().iter().map(|name| dir.join(name)) {
+        let Ok(mut bytes) = files.read(&path) else {
+            flip_all(files, &path);
+            continue;
+        };
+        let middle = bytes.len() / 2;
+        if let Some(byte) = bytes.get_mut(middle) {
+            *byte ^= 1;
+            files.write_atomically(&path, &bytes).unwrap();
+        }
+    }
+}
+
 #[test]
 fn a_lost_or_damaged_index_is_made_anew() {
     let (files, random) = (MemoryFiles::new(), SeededRandom::new(8));
     let db = open(&files);
     db.blocking().execute(SETUP, &[]).unwrap();
     db.blocking().execute(INDEX, &[]).unwrap();
+    db.blocking().execute(TEXT_INDEX, &[]).unwrap();
     for _ in 0..200 {
         change(&db, &random);
     }
     db.close().unwrap();
     let dir = Path::new("/data/db/5/index");
     for damage in ["delete", "flip"] {
-        let sub = dir.join(files.list(dir).unwrap().first().unwrap());
-        if damage == "delete" {
-            files.remove_dir_all(&sub).unwrap();
-        } else {
-            for name in files.list(&sub).unwrap() {
-                let mut bytes = files.read(&sub.join(&name)).unwrap();
-                let middle = bytes.len() / 2;
-                if let Some(byte) = bytes.get_mut(middle) {
-                    *byte ^= 1;
-                    files.write_atomically(&sub.join(&name), &bytes).unwrap();
-                }
+        let subs: Vec<_> = files.list(dir).unwrap().iter().map(|name| dir.join(name)).collect();
+        assert_eq!(subs.len(), 2);
+        for sub in subs {
+            if damage == "delete" {
+                files.remove_dir_all(&sub).unwrap();
+            } else {
+                flip_all(&files, &sub);
             }
         }
         let db = open(&files);
@@ -141,7 +216,7 @@ fn a_lost_or_damaged_index_is_made_anew() {
         db.close().unwrap();
     }
     let db = open(&files);
-    db.blocking().execute("DROP INDEX near", &[]).unwrap();
+    db.blocking().execute("DROP INDEX near, words", &[]).unwrap();
     assert!(!is_asked(&db));
     db.close().unwrap();
     assert!(files.list(dir).unwrap().is_empty());
@@ -152,7 +227,8 @@ fn older_readers_see_their_own_time() {
     let files = MemoryFiles::new();
     let db = open(&files);
     db.blocking().execute(SETUP, &[]).unwrap();
-    db.blocking().execute("INSERT INTO item VALUES (1, 0, '[1,1,1,1]'), (2, 0, '[5,5,5,5]')", &[]).unwrap();
+    db.blocking().execute("INSERT INTO item VALUES (1, 0, '[1,1,1,1]', 'red fox'), (2, 0, '[5,5,5,5]', 'fox')", &[]).unwrap();
+    db.blocking().execute(TEXT_INDEX, &[]).unwrap();
     let mut early = db.blocking();
     early.execute("BEGIN ISOLATION LEVEL REPEATABLE READ", &[]).unwrap();
     early.execute("SELECT count(*) FROM item", &[]).unwrap();
@@ -160,15 +236,20 @@ fn older_readers_see_their_own_time() {
     let mut middle = db.blocking();
     middle.execute("BEGIN ISOLATION LEVEL REPEATABLE READ", &[]).unwrap();
     middle.execute("SELECT count(*) FROM item", &[]).unwrap();
-    db.blocking().execute("UPDATE item SET embedding = '[9,9,9,9]' WHERE id = 1", &[]).unwrap();
+    db.blocking().execute("UPDATE item SET embedding = '[9,9,9,9]', note = 'hen' WHERE id = 1", &[]).unwrap();
     db.blocking().execute("DELETE FROM item WHERE id = 2", &[]).unwrap();
     let nearest = "SELECT id FROM item ORDER BY embedding <-> '[4,4,4,4]' LIMIT 2";
     for session in [&mut early, &mut middle] {
         let found: Vec<i32> = session.query(nearest, &[]).unwrap().iter().map(|row| row.get(0).unwrap()).collect();
         assert_eq!(found, [2, 1]);
+        let fox = "SELECT id FROM item WHERE item @@@ 'fox' ORDER BY bm25_score(item) DESC LIMIT 9";
+        let mut found: Vec<i32> = session.query(fox, &[]).unwrap().iter().map(|row| row.get(0).unwrap()).collect();
+        found.sort_unstable();
+        assert_eq!(found, [1, 2]);
         session.execute("COMMIT", &[]).unwrap();
     }
     assert_eq!(ids(&db, nearest), [1]);
+    words_are_right(&db, "");
     // A filter that says something else each time must be asked once for each row.
     assert!(is_asked_where(&db, "kind < 7") && !is_asked_where(&db, "random() < 0.5"));
 }
