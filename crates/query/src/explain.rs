@@ -96,7 +96,7 @@ async fn change(
 }
 
 async fn explain(planner: &Planner<'_>, query: &Query, analyze: bool) -> Result<Vec<String>> {
-    let plan = planner.query(query.clone())?;
+    let plan = planner.reading(query.clone()).await?;
     let plan = planner.physical(&plan).await?;
     if analyze {
         let mut stream = planner.run(plan.clone())?;
@@ -110,7 +110,28 @@ async fn explain(planner: &Planner<'_>, query: &Query, analyze: bool) -> Result<
 fn lines(plan: &dyn ExecutionPlan, analyze: bool) -> Vec<String> {
     let shown =
         if analyze { DisplayableExecutionPlan::with_metrics(plan) } else { DisplayableExecutionPlan::new(plan) };
-    shown.indent(false).to_string().lines().map(str::to_owned).collect()
+    shown.indent(false).to_string().lines().map(shortened).collect()
+}
+
+/// Numbers of a vector that are shown.
+const SHOWN_NUMBERS: usize = 4;
+
+/// A line without most of the numbers of its vectors.
+fn shortened(line: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(line.len()), line);
+    while let Some((before, behind)) = rest.split_once('[') {
+        out.push_str(before);
+        out.push('[');
+        rest = behind;
+        let Some((inner, behind)) = rest.split_once(']') else { break };
+        let numbers: Vec<&str> = inner.split(", ").collect();
+        if numbers.len() > 2 * SHOWN_NUMBERS && numbers.iter().all(|number| number.parse::<f64>().is_ok()) {
+            out.push_str(&numbers.get(..SHOWN_NUMBERS).unwrap_or_default().join(", "));
+            out.push_str(&format!(", ... {} more]", numbers.len() - SHOWN_NUMBERS));
+            rest = behind;
+        }
+    }
+    out + rest
 }
 
 fn under(first: &str, lines: Vec<String>) -> Vec<String> {

@@ -140,7 +140,7 @@ async fn select(engine: &Engine, statement: Statement<'_>, tx: &Transaction, que
         return Err(Error::unsupported("a statement that changes rows within WITH"));
     }
     let planner = query_planner(engine, &statement, tx, query);
-    let plan = planner.query(query.clone())?;
+    let plan = planner.reading(query.clone()).await?;
     let plan = planner.physical(&plan).await?;
     Outcome::rows(planner.run(plan)?, None)
 }

@@ -26,6 +26,7 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlToRel};
+use futures::StreamExt;
 use nodedb_base::{Error, Result, Type, Value};
 use nodedb_index::vector::Hardness;
 use nodedb_store::View;
@@ -83,6 +84,39 @@ impl<'a> Planner<'a> {
     /// The engine.
     pub const fn engine(&self) -> &Engine {
         self.engine
+    }
+
+    /// The plan of a query that rows are read by: where they are sorted by their distance from what a subquery gives, that is
+    /// found out first.
+    ///
+    /// # Errors
+    /// As [`Planner::query`] and [`Planner::physical`].
+    pub async fn reading(&self, mut query: ast::Query) -> Result<LogicalPlan> {
+        for target in crate::rewrite::targets(&query) {
+            // One that has no answer by itself stays where it is.
+            let Ok(plan) = self.query(target.clone()) else { continue };
+            if let Some(value) = self.only_value(&plan).await? {
+                crate::rewrite::put(&mut query, &target, &value);
+            }
+        }
+        self.query(query)
+    }
+
+    /// The value of a query that gives one.
+    async fn only_value(&self, plan: &LogicalPlan) -> Result<Option<Value>> {
+        let mut stream = self.run(self.physical(plan).await?)?;
+        let mut found = None;
+        while let Some(batch) = stream.next().await {
+            let batch = batch.map_err(from_datafusion)?;
+            let rows = batch.num_rows() + usize::from(found.is_some());
+            if rows > 1 || batch.num_columns() != 1 {
+                return Ok(None);
+            }
+            if batch.num_rows() == 1 {
+                found = Some(crate::types::value_at(batch.column(0), 0, None)?);
+            }
+        }
+        Ok(found)
     }
 
     /// The plan of a query, with its parameters in place.

@@ -16,6 +16,9 @@ const ROWS: u64 = 10;
 
 const TABLE: &str = "CREATE TABLE journal (batch integer, n integer, note text, PRIMARY KEY (batch, n))";
 
+const INDEXES: &str = "SELECT index_name, state, entries FROM nodedb_indexes ORDER BY index_name";
+const WHOLE: [&str; 2] = ["synsets_near|ready|7485", "synsets_text|ready|7485"];
+
 /// How far the writer came, as it told before it was killed.
 #[derive(Debug, Default)]
 struct Told {
@@ -62,6 +65,7 @@ pub fn run(args: &Args, directory: &Path, show: &mut Show) -> Result<(), Failure
     show.judge(found && told.committed > 0, &format!("one of {possible:?}"))?;
     let old = "SELECT count(*) AS synsets FROM synsets";
     show.ask(&mut session, &Question { note: None, sql: old, expected: Expected::Rows(&["7485"]) })?;
+    show.ask(&mut session, &Question { note: None, sql: INDEXES, expected: Expected::Rows(&WHOLE) })?;
     drop(session);
     show.check(&database)?;
     Ok(database.close()?)

@@ -65,6 +65,22 @@ pub const LOADED: &[Question] = &[
         sql: "CREATE INDEX synsets_word ON synsets (word)",
         expected: Expected::Tag("CREATE INDEX"),
     },
+    Question {
+        note: Some("Two derived indexes: one for words, one for neighbours. They follow every commit from now on."),
+        sql: "CREATE INDEX synsets_text ON synsets USING bm25 (word, definition)
+    WITH (language = english, stopwords = true, word.boost = 2)",
+        expected: Expected::Tag("CREATE INDEX"),
+    },
+    Question {
+        note: None,
+        sql: "CREATE INDEX synsets_near ON synsets USING hnsw (embedding vector_cosine_ops)",
+        expected: Expected::Tag("CREATE INDEX"),
+    },
+    Question {
+        note: None,
+        sql: "SELECT index_name, method, state, entries FROM nodedb_indexes ORDER BY index_name",
+        expected: Expected::Rows(&["synsets_near|hnsw|ready|7485", "synsets_text|bm25|ready|7485"]),
+    },
 ];
 
 /// The questions.
@@ -110,6 +126,39 @@ ORDER BY embedding <=> (SELECT embedding FROM synsets WHERE word = 'homesickness
             "pining|noun.feeling|0.485",
             "desire|verb.emotion|0.493",
             "go home|verb.motion|0.494",
+        ]),
+    },
+    Question {
+        note: Some("The same, and how: the index proposes rows, the rows decide."),
+        sql: "EXPLAIN SELECT word FROM synsets
+ORDER BY embedding <=> (SELECT embedding FROM synsets WHERE word = 'homesickness') LIMIT 5",
+        expected: Expected::Anything,
+    },
+    Question {
+        note: Some("Words: drinks, of fruit or of grain, but no tea."),
+        sql: "SELECT word, round(bm25_score(synsets)::numeric, 2) AS score, snippet(definition, '[', ']') AS passage
+FROM synsets WHERE synsets @@@ '+drink (wine beer^2) -tea definition:fruit' ORDER BY bm25_score(synsets) DESC, word LIMIT 4",
+        expected: Expected::Rows(&[
+            "ginger beer|29.64|carbonated slightly alcoholic [drink] flavored with fermented ginger",
+            "birch beer|29.35|carbonated [drink] containing an extract from bark of birch trees",
+            "wine|28.45|[drink] [wine]",
+            "shandygaff|22.51|a [drink] made of [beer] and lemonade",
+        ]),
+    },
+    Question {
+        note: Some("Both, and a join: words and neighbours, fused by their ranks; what is each a kind of?"),
+        sql: "SELECT h.word, round(h.score::numeric, 4) AS fused, p.word AS kind_of
+FROM hybrid_search('synsets', text => 'longing home',
+                   vector => (SELECT embedding FROM synsets WHERE word = 'homesickness'), k => 5) AS h
+LEFT JOIN relations r ON r.src = h.id AND r.relation = 'hypernym'
+LEFT JOIN synsets p ON p.id = r.dst
+ORDER BY h.score DESC, h.word",
+        expected: Expected::Rows(&[
+            "homesickness|0.0320|nostalgia",
+            "longing|0.0320|",
+            "go home|0.0315|",
+            "nostalgia|0.0298|longing",
+            "pining|0.0295|longing",
         ]),
     },
     Question {

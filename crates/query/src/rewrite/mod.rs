@@ -6,6 +6,7 @@ mod indexed;
 mod names;
 mod subqueries;
 mod tables;
+mod targets;
 
 use nodedb_base::{Error, Result};
 use sqlparser::ast::{
@@ -17,6 +18,7 @@ use std::ops::ControlFlow;
 pub use exprs::call;
 pub use indexed::only_indexed;
 pub use names::shown;
+pub use targets::{put, targets};
 
 /// Rewrites a query.
 ///
