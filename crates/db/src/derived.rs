@@ -201,9 +201,10 @@ impl Worker {
         self.holds.insert(definition.id, self.store.hold_log(upper.next()));
         let named = (definition.id, definition.name.clone());
         let index = Arc::new(Index::new(named, kind, upper, self.alarm()));
-        self.catch_up((table, definition), &index, upper)?;
+        let last = self.catch_up((table, definition), &index, upper, true)?;
         self.indexes.follow(table.incarnation, definition.columns.clone(), index.clone());
-        index.become_ready(upper);
+        // What was read behind the checkpoint was read as it is now.
+        index.become_ready(last);
         self.indexes.put(index);
         Ok(())
     }
@@ -245,7 +246,13 @@ impl Worker {
     }
 
     /// Takes in what the log has behind a commit; the last commit that it had.
-    fn catch_up(&self, (table, definition): (&Table, &DerivedIndex), index: &Index, after: Lsn) -> Result<Lsn> {
+    fn catch_up(
+        &self,
+        (table, definition): (&Table, &DerivedIndex),
+        index: &Index,
+        after: Lsn,
+        works: bool,
+    ) -> Result<Lsn> {
         let mut last = after;
         if self.store.log().last() <= after {
             return Ok(last);
@@ -254,10 +261,15 @@ impl Worker {
         let now = Now(tx.view());
         for record in self.store.log().read(after.next())? {
             let record = record?;
+            // What is not seen yet comes in the next round.
+            if record.lsn > tx.view().lsn() {
+                break;
+            }
             let batch = nodedb_base::Batch::decode(&record.payload)?;
             let change = (record.lsn, &batch);
             follow::each_change(change, table, &definition.columns, &now, &mut |change| index.apply(change))?;
             self.check_wanted(index)?;
+            while works && record.lsn.0.is_multiple_of(SOME_ROWS as u64) && index.kind().work()? {}
             last = record.lsn;
         }
         Ok(last)
@@ -325,7 +337,8 @@ impl Worker {
 
     fn do_jobs(&self, index: &Index) {
         while self.check_wanted(index).is_ok() {
-            match index.kind().work() {
+            let worked = catch_unwind(AssertUnwindSafe(|| index.kind().work()));
+            match worked.unwrap_or_else(|_| Err(Error::internal("work on an index has panicked"))) {
                 Ok(true) => self.follower.look_for_room(),
                 Ok(false) => break,
                 Err(why) => index.fail(&why),
@@ -399,17 +412,18 @@ impl Worker {
         index.kind().filled()?;
         let mut last = since;
         while self.store.last().0.saturating_sub(last.0) > FEW_COMMITS {
-            last = self.catch_up((table, definition), &index, last)?;
+            last = self.catch_up((table, definition), &index, last, true)?;
         }
         while index.kind().work()? {
             self.check_wanted(&index)?;
         }
         // Between two groups of commits nothing can be missed.
         let quiet = self.store.committer().between_groups();
-        self.catch_up((table, definition), &index, last)?;
+        last = self.catch_up((table, definition), &index, last, false)?;
         if self.follower.still_has(table, definition.id) {
             self.indexes.follow(table.incarnation, definition.columns.clone(), index.clone());
-            index.become_ready(since);
+            // What was read behind the snapshot was read as it was then.
+            index.become_ready(last);
         } else {
             self.indexes.remove(definition.id);
         }

@@ -188,7 +188,11 @@ impl Kind for VectorIndex {
     fn apply(&self, change: Change<'_>) -> Result<()> {
         let value = change.values.first().copied().flatten();
         let changed = match value.map(|bytes| self.stored(bytes)).filter(|vector| self.holds(vector)) {
-            Some(vector) => self.collection.insert(change.row.0, change.version.0, vector.vector()),
+            Some(vector) => match self.collection.insert(change.row.0, change.version.0, vector.vector()) {
+                // One without a direction once it is rounded.
+                Err(VectorError::Invalid(_)) => self.collection.delete(change.row.0, change.version.0),
+                inserted => inserted,
+            },
             None => self.collection.delete(change.row.0, change.version.0),
         };
         changed.map(drop).map_err(error)

@@ -4,10 +4,11 @@
 use nodedb_base::{Error, Numeric, Result, Type, Value};
 use sqlparser::ast::{
     ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, Expr, Ident, ObjectName, Statement, TimezoneInfo,
-    UnaryOperator, Value as Literal,
+    UnaryOperator, Value as Literal, ValueWithSpan, VisitMut, VisitorMut,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
+use std::ops::ControlFlow;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 /// How deep expressions and subqueries may be nested.
@@ -25,7 +26,8 @@ pub fn statement(sql: &str) -> Result<Option<Statement>> {
     if parser.peek_token().token == Token::EOF {
         return Ok(None);
     }
-    let statement = parser.parse_statement().map_err(syntax_error)?;
+    let mut statement = parser.parse_statement().map_err(syntax_error)?;
+    let _ = VisitMut::visit(&mut statement, &mut Printable);
     while parser.consume_token(&Token::SemiColon) {}
     match parser.peek_token().token {
         Token::EOF => Ok(Some(statement)),
@@ -42,7 +44,8 @@ pub fn statement(sql: &str) -> Result<Option<Statement>> {
 /// `Statement` (42601).
 pub fn expression(sql: &str) -> Result<Expr> {
     let mut parser = parser(sql)?;
-    let expr = parser.parse_expr().map_err(syntax_error)?;
+    let mut expr = parser.parse_expr().map_err(syntax_error)?;
+    let _ = VisitMut::visit(&mut expr, &mut Printable);
     match parser.peek_token().token {
         Token::EOF => Ok(expr),
         token => Err(near(&token.to_string())),
@@ -53,6 +56,23 @@ fn parser(sql: &str) -> Result<Parser<'static>> {
     let tokens = Tokenizer::new(&DIALECT, sql).tokenize_with_location().map_err(|e| syntax_error(e.into()))?;
     let parser = Parser::new(&DIALECT).with_recursion_limit(MAX_DEPTH);
     Ok(parser.with_tokens_with_locations(with_our_operators(tokens)))
+}
+
+/// Parts of statements are printed and read again. The parser prints a quote behind a backslash, or beside another quote, as
+/// if it were doubled already; with a backslash before each it is read as it was.
+struct Printable;
+
+impl VisitorMut for Printable {
+    type Break = ();
+
+    fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<()> {
+        if let Literal::SingleQuotedString(text) = &value.value
+            && text.contains('\'')
+        {
+            value.value = Literal::EscapedStringLiteral(text.clone());
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 /// `@@@` and `<+>`, which the tokenizer takes for several operators each; and without UNLOGGED, since every table here is

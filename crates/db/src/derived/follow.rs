@@ -44,7 +44,7 @@ impl Follower {
 
     /// Holds writers back, or lets them go on.
     pub fn look_for_room(&self) {
-        let is_behind = |index: &Arc<Index>| index.is_ready() && index.kind().size().tail > self.most_unbuilt;
+        let is_behind = |index: &Arc<Index>| index.is_ready() && index.kind().is_behind(self.most_unbuilt);
         let crowded = self.indexes.all().iter().any(is_behind);
         let stopping = self.signals.stopping.load(Ordering::Acquire);
         self.signals.crowded.send_replace(crowded && !stopping);

@@ -68,6 +68,11 @@ pub trait Kind: fmt::Debug + Send + Sync {
     /// How many rows it holds, and how many bytes they take in memory and on disk.
     fn size(&self) -> Size;
 
+    /// Whether it has more to build than so many entries, so that writers should wait.
+    fn is_behind(&self, most: usize) -> bool {
+        self.size().tail > most
+    }
+
     /// As what can be asked for nearest neighbours.
     fn as_nearest(&self) -> Option<&dyn crate::Nearest> {
         None

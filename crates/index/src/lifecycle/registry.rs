@@ -29,6 +29,13 @@ impl Indexes {
         self.all.read().get(&id).cloned()
     }
 
+    /// The index with that id, if it follows these rows.
+    #[must_use]
+    pub fn of_rows(&self, rows: Incarnation, id: Incarnation) -> Option<Arc<Index>> {
+        let following = self.following.read();
+        following.get(&rows)?.iter().find(|followed| followed.index.id == id).map(|followed| followed.index.clone())
+    }
+
     /// All of them, by their names.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Index>> {

@@ -9,7 +9,7 @@ use tantivy::tokenizer::{
 };
 
 /// Words of more bytes are no words.
-const LONGEST_WORD: usize = 255;
+pub(super) const LONGEST_WORD: usize = 255;
 
 /// How a text is cut into terms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -180,7 +180,9 @@ fn analyzer(column: &TextColumn) -> Result<TextAnalyzer> {
         Cut::Ngram(least, most) => {
             return Ok(TextAnalyzer::builder(ngrams(least, most, false)?).filter(LowerCaser).build());
         }
-        Cut::Prefix(least, most) => TextAnalyzer::builder(PrefixTokenizer::new(least, most)).filter(LowerCaser).dynamic(),
+        Cut::Prefix(least, most) => {
+            return Ok(TextAnalyzer::builder(PrefixTokenizer::new(least, most)).filter(LowerCaser).build());
+        }
     };
     if let Some(name) = &column.language {
         let language = language(name)?;

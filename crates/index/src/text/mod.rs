@@ -40,6 +40,10 @@ use tail::Tail;
 /// With so many documents, or so many bytes, a tail is written to a file.
 const FULL_DOCUMENTS: usize = 4096;
 const FULL_BYTES: usize = 16 << 20;
+/// With so many documents in a tail, writers wait.
+const MOST_TAIL: usize = 64 * FULL_DOCUMENTS;
+/// Documents of a part take so many bytes, or it counts as larger than it is.
+const DOCUMENTS_BYTES: usize = 4 << 20;
 /// So many parts of about one size become one.
 const FAN_IN: usize = 8;
 
@@ -214,7 +218,8 @@ impl TextIndex {
         }
         let mut levels: HashMap<u32, Vec<Arc<Part>>> = HashMap::new();
         for part in parts {
-            let level = (part.len() / FULL_DOCUMENTS).max(1).ilog(FAN_IN);
+            let size = (part.len() / FULL_DOCUMENTS).max(part.bytes / DOCUMENTS_BYTES).max(1);
+            let level = size.ilog(FAN_IN);
             levels.entry(level).or_default().push(part);
         }
         levels.into_values().find(|parts| parts.len() >= FAN_IN).unwrap_or_default()
@@ -281,7 +286,7 @@ impl Kind for TextIndex {
         let mut work = self.work.lock();
         let is_full = {
             let state = self.state.read();
-            state.frozen.is_some() || state.tail.len() >= FULL_DOCUMENTS || state.tail.bytes() >= FULL_BYTES
+            state.frozen.is_some() || state.tail.len() >= FULL_DOCUMENTS || state.tail.written_bytes() >= FULL_BYTES
         };
         if is_full {
             return self.flush(&mut work);
@@ -306,6 +311,12 @@ impl Kind for TextIndex {
             memory: tails.iter().map(|tail| tail.bytes()).sum(),
             files: state.parts.iter().map(|part| part.bytes).sum(),
         }
+    }
+
+    /// A tail is searched as quickly as a file; it only must not grow without end.
+    fn is_behind(&self, _: usize) -> bool {
+        let state = self.state.read();
+        state.tail.len() > MOST_TAIL || state.tail.written_bytes() > 16 * FULL_BYTES
     }
 
     fn as_matches(&self) -> Option<&dyn Matches> {

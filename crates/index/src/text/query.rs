@@ -10,7 +10,7 @@
 //!
 //! A backslash takes the meaning from the character behind it.
 
-use super::analysis::{Cut, Fields, TextColumn};
+use super::analysis::{Cut, Fields, LONGEST_WORD, TextColumn};
 use nodedb_base::{Error, Result};
 use tantivy::Term;
 use tantivy::query::{BooleanQuery, BoostQuery, EmptyQuery, FuzzyTermQuery, Occur, PhraseQuery, Query, TermQuery};
@@ -39,18 +39,18 @@ enum Item {
     Fuzzy(String, u8),
 }
 
-/// Reads a query and says it in tantivy's terms.
+/// Reads a query and says it in tantivy's terms. What names no column is looked for in `column`, or in all.
 ///
 /// # Errors
 /// `Statement`: 42601 if it cannot be read, 42703 for a column that the index does not cover, 0A000 for a phrase in a column
 /// that keeps no positions, 54001 and 54000 if it is too deep or too long.
-pub(super) fn parse(text: &str, fields: &Fields) -> Result<Box<dyn Query>> {
+pub(super) fn parse(text: &str, column: Option<&str>, fields: &Fields) -> Result<Box<dyn Query>> {
     let mut reader = Reader { text, rest: text, items: 0 };
     let clauses = reader.clauses(0)?;
     if !reader.rest.is_empty() {
         return Err(reader.near());
     }
-    Ok(group(&clauses, None, fields)?.unwrap_or_else(|| Box::new(EmptyQuery)))
+    Ok(group(&clauses, column, fields)?.unwrap_or_else(|| Box::new(EmptyQuery)))
 }
 
 struct Reader<'q> {
@@ -276,10 +276,16 @@ fn in_column(
     field: Field,
     analyzer: impl Fn() -> Result<TextAnalyzer>,
 ) -> Result<Part> {
-    let cut = |text: &str| match column.cut {
-        // The index has the beginnings of words; who asks, asks for one of them.
-        Cut::Prefix(_, most) => Ok(plain_words(text, Some(most))),
-        _ => analyzer().map(|mut analyzer| terms(&mut analyzer, text)),
+    let cut = |text: &str| {
+        let terms = match column.cut {
+            // The index has the beginnings of words; who asks, asks for one of them.
+            Cut::Prefix(_, most) => plain_words(text, Some(most)),
+            _ => terms(&mut analyzer()?, text),
+        };
+        if terms.len() > MOST_ITEMS {
+            return Err(Error::limit("54000", format!("a part of a text query has more than {MOST_ITEMS} terms")));
+        }
+        Ok(terms)
     };
     Ok(match item {
         Item::Group(_) => None,
@@ -293,23 +299,44 @@ fn in_column(
             }
             phrase(&terms, field, *slop)
         }
-        Item::Prefix(text) => {
-            let (mut words, word) = (plain_words(text, None), Vec::new());
-            let Some((_, last)) = words.pop() else { return Ok(None) };
-            let prefix = FuzzyTermQuery::new_prefix(Term::from_field_text(field, &last), 0, false);
-            let before = words.iter().map(|(_, term)| single(term, field)).chain(word);
-            let mut parts: Vec<_> = before.map(|part| (Occur::Must, part)).collect();
-            parts.push((Occur::Must, Box::new(prefix)));
-            if parts.len() == 1 { parts.pop().map(|(_, part)| part) } else { Some(Box::new(BooleanQuery::new(parts))) }
-        }
+        Item::Prefix(text) => match column.cut {
+            Cut::Prefix(..) => all_of(&cut(text)?, field),
+            Cut::Ngram(_, most) if text.chars().count() > usize::from(most) => all_of(&cut(text)?, field),
+            Cut::Cjk if text.chars().count() > 2 && !text.is_ascii() => phrase(&cut(text)?, field, 0),
+            Cut::Raw => Some(beginning(check_length(text)?, field)),
+            Cut::Whitespace | Cut::Ngram(..) => Some(beginning(&check_length(text)?.to_lowercase(), field)),
+            Cut::Words | Cut::Cjk => {
+                let mut words = plain_words(check_length(text)?, None);
+                let Some((_, last)) = words.pop() else { return Ok(None) };
+                let before = words.iter().map(|(_, term)| single(term, field));
+                let mut parts: Vec<_> = before.map(|part| (Occur::Must, part)).collect();
+                parts.push((Occur::Must, beginning(&last, field)));
+                match parts.len() {
+                    1 => parts.pop().map(|(_, part)| part),
+                    _ => Some(Box::new(BooleanQuery::new(parts))),
+                }
+            }
+        },
         Item::Fuzzy(text, distance) => {
             let fuzzy = |(_, term): &(usize, String)| -> Box<dyn Query> {
                 Box::new(FuzzyTermQuery::new(Term::from_field_text(field, term), *distance, true))
             };
-            let parts: Vec<_> = cut(text)?.iter().map(|term| (Occur::Must, fuzzy(term))).collect();
+            let parts: Vec<_> = cut(check_length(text)?)?.iter().map(|term| (Occur::Must, fuzzy(term))).collect();
             (!parts.is_empty()).then(|| Box::new(BooleanQuery::new(parts)) as Box<dyn Query>)
         }
     })
+}
+
+/// What has to be compared letter by letter must not be long.
+fn check_length(word: &str) -> Result<&str> {
+    if word.len() <= LONGEST_WORD {
+        return Ok(word);
+    }
+    Err(Error::limit("54000", format!("a word of a text query has more than {LONGEST_WORD} bytes")))
+}
+
+fn beginning(prefix: &str, field: Field) -> Box<dyn Query> {
+    Box::new(FuzzyTermQuery::new_prefix(Term::from_field_text(field, prefix), 0, false))
 }
 
 fn single(term: &str, field: Field) -> Box<dyn Query> {

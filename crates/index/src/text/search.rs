@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use tantivy::query::{Bm25StatisticsProvider, EnableScoring, Query, Weight};
 use tantivy::schema::Field;
-use tantivy::snippet::SnippetGenerator;
+use tantivy::snippet::{SnippetGenerator, collapse_overlapped_ranges};
 use tantivy::{Searcher, Term};
 
 /// A query over the columns of an index, which can be asked of the index and of single rows.
@@ -38,14 +38,14 @@ pub struct Match {
 }
 
 impl TextQuery {
-    /// Reads a query; its language is described in `docs/search.md`.
+    /// Reads a query; its language is described in `docs/search.md`. What names no column is looked for in `column`, or in all.
     ///
     /// # Errors
     /// `Statement`: 42601 if it cannot be read, 42703 for a column that the index does not cover, 0A000 for a phrase in a
     /// column that keeps no positions.
-    pub fn new(options: &TextOptions, text: &str) -> Result<Self> {
+    pub fn new(options: &TextOptions, text: &str, column: Option<&str>) -> Result<Self> {
         let fields = Fields::new(options)?;
-        let query = query::parse(text, &fields)?;
+        let query = query::parse(text, column, &fields)?;
         Ok(Self { fields, query })
     }
 
@@ -127,7 +127,10 @@ impl TextQuery {
         if snippet.is_empty() {
             return Ok((text.chars().take(most).collect(), Vec::new()));
         }
-        Ok((snippet.fragment().to_owned(), snippet.highlighted().to_vec()))
+        let end = snippet.fragment().len();
+        let places = collapse_overlapped_ranges(snippet.highlighted()).into_iter();
+        let places = places.map(|place| place.start.min(end)..place.end.min(end)).collect();
+        Ok((snippet.fragment().to_owned(), places))
     }
 }
 
@@ -223,13 +226,10 @@ impl TextSnapshot {
     pub fn all(&self, query: &TextQuery, at: Lsn) -> Result<Vec<RowId>> {
         let mut rows = Vec::new();
         for part in self.parts.iter().filter(|part| part.len() > 0) {
-            let scoring = EnableScoring::disabled_from_searcher(part.searcher());
-            let weight = query.query.weight(scoring).map_err(error)?;
-            let mut take = |documents: &[u32]| {
-                let visible = documents.iter().filter_map(|document| self.visible(part, *document, at));
-                rows.extend(visible.map(|(row, _)| row));
-            };
-            weight.for_each_no_score(part.segment()?, &mut take).map_err(error)?;
+            // With scores: without them tantivy takes a phrase with moves for one where each may be moved.
+            let weight = query.weight(self, part.searcher())?;
+            let mut take = |document, _| rows.extend(self.visible(part, document, at).map(|(row, _)| row));
+            weight.for_each(part.segment()?, &mut take).map_err(error)?;
         }
         rows.sort_unstable();
         rows.dedup();

@@ -6,6 +6,7 @@ use nodedb_base::{Lsn, Result, RowId};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The newest changes. A commit only appends; whoever searches first makes a part of what has come since.
 #[derive(Debug, Default)]
@@ -15,7 +16,9 @@ pub(super) struct Tail {
     changed: RwLock<HashMap<RowId, Vec<Lsn>>>,
     /// Parts in memory of the documents from a number on, each larger than the next.
     parts: Mutex<Vec<(usize, Arc<Part>)>>,
-    bytes: std::sync::atomic::AtomicUsize,
+    bytes: AtomicUsize,
+    /// Bytes of the parts.
+    indexed: AtomicUsize,
 }
 
 impl Tail {
@@ -30,7 +33,7 @@ impl Tail {
             changes.push(version);
         }
         let bytes = 64 + texts.iter().flatten().map(String::len).sum::<usize>();
-        self.bytes.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
         if let Some(texts) = texts {
             self.documents.write().push(Arc::new(Document { row, version, texts }));
         }
@@ -46,10 +49,14 @@ impl Tail {
         self.changed.read().is_empty()
     }
 
+    /// Bytes of the documents, about.
+    pub fn written_bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     /// Bytes of memory, about.
     pub fn bytes(&self) -> usize {
-        let parts: usize = self.parts.lock().iter().map(|(_, part)| part.bytes).sum();
-        self.bytes.load(std::sync::atomic::Ordering::Relaxed) + parts
+        self.written_bytes() + self.indexed.load(Ordering::Relaxed)
     }
 
     /// Whether a row has not changed between a version and a commit.
@@ -95,6 +102,7 @@ impl Tail {
             }
             let documents: Vec<_> = self.documents.read().get(from..covered + fresh).unwrap_or_default().to_vec();
             parts.push((from, Arc::new(Part::in_memory(fields, documents.iter().map(|d| &**d))?)));
+            self.indexed.store(parts.iter().map(|(_, part)| part.bytes).sum(), Ordering::Relaxed);
         }
         Ok(parts.iter().map(|(_, part)| part.clone()).collect())
     }

@@ -27,7 +27,7 @@ fn fresh(env: &Env) -> TextIndex {
 }
 
 fn found(index: &TextIndex, text: &str, at: u64) -> Vec<u64> {
-    let query = TextQuery::new(&options(), text).unwrap();
+    let query = TextQuery::new(&options(), text, None).unwrap();
     index.snapshot().unwrap().all(&query, Lsn(at)).unwrap().iter().map(|row| row.0).collect()
 }
 
@@ -78,8 +78,10 @@ fn the_language_of_queries() {
         ("red~7", "22023"),
         (&"(".repeat(99), "54001"),
         (&"a ".repeat(2000), "54000"),
+        (&"a-".repeat(2000), "54000"),
+        (&format!("{}*", "a".repeat(2000)), "54000"),
     ] {
-        let error = TextQuery::new(&options(), query).unwrap_err();
+        let error = TextQuery::new(&options(), query, None).unwrap_err();
         assert_eq!(error.sqlstate().as_str(), code, "{query}: {error}");
     }
 }
@@ -90,7 +92,7 @@ fn columns_are_cut_as_they_say() {
         let language = language.map(str::to_owned);
         let column = TextColumn { cut, language, stopwords, positions: false, ..column("c") };
         let options = TextOptions { columns: vec![column] };
-        TextQuery::new(&options, query).unwrap().matches([vec![text.to_owned()]]).unwrap() == [true]
+        TextQuery::new(&options, query, None).unwrap().matches([vec![text.to_owned()]]).unwrap() == [true]
     };
     assert!(cut(Cut::Words, Some("english"), true, "the runners were running", "run"));
     assert!(!cut(Cut::Words, Some("english"), true, "the runners were running", "the"));
@@ -101,6 +103,10 @@ fn columns_are_cut_as_they_say() {
     assert!(cut(Cut::Prefix(1, 8), None, false, "an incomplete sentence", "inco"));
     assert!(!cut(Cut::Prefix(1, 8), None, false, "an incomplete sentence", "complete"));
     assert!(cut(Cut::Raw, None, false, "AB-12 3", "AB\\-12\\ 3"));
+    assert!(cut(Cut::Raw, None, false, "AB-12 3", "AB\\-1*") && !cut(Cut::Raw, None, false, "AB-12 3", "ab*"));
+    assert!(cut(Cut::Whitespace, None, false, "c++ code", "C+*") && !cut(Cut::Whitespace, None, false, "cat", "c++*"));
+    assert!(cut(Cut::Prefix(1, 5), None, false, "completion", "completion*"));
+    assert!(cut(Cut::Ngram(2, 3), None, false, "completion", "complet*"));
     assert!(cut(Cut::Cjk, None, false, "東京都に住む", "京都"));
     assert!(!cut(Cut::Cjk, None, false, "東京都に住む", "京住"));
     assert!("ngram(4,2)".parse::<Cut>().is_err() && "words(1,2)".parse::<Cut>().is_err());
@@ -108,8 +114,29 @@ fn columns_are_cut_as_they_say() {
 }
 
 #[test]
+fn a_column_of_its_own_is_left_by_name_only() {
+    let rows = [vec!["fox".to_owned(), "hen".to_owned()], vec!["hen".to_owned(), "fox".to_owned()]];
+    let matches = |text: &str| TextQuery::new(&options(), text, Some("title")).unwrap().matches(rows.clone()).unwrap();
+    assert_eq!(matches("fox"), [true, false]);
+    assert_eq!(matches("fox OR body:fox"), [true, true]);
+    assert!(TextQuery::new(&options(), "x) OR body:(fox", Some("title")).is_err());
+}
+
+#[test]
+fn moves_of_a_phrase_are_counted_alike() {
+    let env = Env::memory();
+    let index = fresh(&env);
+    apply(&index, 1, 1, Some(["a x b x c", ""]));
+    apply(&index, 2, 2, Some(["a x b c", ""]));
+    let query = TextQuery::new(&options(), "\"a b c\"~1", None).unwrap();
+    let snapshot = index.snapshot().unwrap();
+    let top: Vec<u64> = snapshot.top(&query, 9, Lsn(9)).unwrap().iter().map(|found| found.row.0).collect();
+    assert_eq!((found(&index, "\"a b c\"~1", 9), top), (vec![2], vec![2]));
+}
+
+#[test]
 fn snippets_show_where() {
-    let query = TextQuery::new(&options(), "body:fox").unwrap();
+    let query = TextQuery::new(&options(), "body:fox", None).unwrap();
     let text = format!("{} the fox jumps {}", "word ".repeat(60), "tail ".repeat(60));
     let (passage, places) = query.snippet(1, &text, 40).unwrap();
     assert!(passage.len() <= 40 && places.len() == 1 && &passage[places[0].clone()] == "fox", "{passage}");
@@ -153,9 +180,9 @@ fn scores_are_those_of_tantivy() {
         let snapshot = index.snapshot().unwrap();
         assert!(settled == (snapshot.parts() == (1, 0)), "{:?}", snapshot.parts());
         for text in ["fox", "red AND hen", "\"green blue\"", "title:fox runs^2", "sleeps -high"] {
-            let query = TextQuery::new(&options(), text).unwrap();
+            let query = TextQuery::new(&options(), text, None).unwrap();
             let ours: Vec<f32> = snapshot.top(&query, 10, Lsn::MAX).unwrap().iter().map(|found| found.score).collect();
-            let wanted = searcher.search(&query::parse(text, &fields).unwrap(), &TopDocs::with_limit(10).order_by_score());
+            let wanted = searcher.search(&query::parse(text, None, &fields).unwrap(), &TopDocs::with_limit(10).order_by_score());
             let wanted: Vec<f32> = wanted.unwrap().iter().map(|(score, _)| *score).collect();
             assert_eq!(ours, wanted, "{text}");
         }
@@ -246,7 +273,7 @@ proptest! {
                     let has = |texts: &[String; 2]| texts.iter().any(|text| text.split(' ').any(|w| w == word));
                     let wanted: Vec<u64> = rows.filter(|(_, texts)| has(texts)).map(|(row, _)| *row).collect();
                     prop_assert_eq!(found(&index, word, at), wanted.clone(), "{} at {}", word, at);
-                    let query = TextQuery::new(&options(), word).unwrap();
+                    let query = TextQuery::new(&options(), word, None).unwrap();
                     let snapshot = index.snapshot().unwrap();
                     let top = snapshot.top(&query, 3, Lsn(at)).unwrap();
                     prop_assert_eq!(top.len(), wanted.len().min(3));

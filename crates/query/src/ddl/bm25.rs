@@ -28,6 +28,11 @@ pub fn columns_and_method(table: &Table, columns: &[IndexColumn], with: &[Expr])
             }
         }
     }
+    let has_endings = |column: &Bm25Column| matches!(column.tokenizer.as_str(), "words" | "whitespace" | "cjk");
+    if let Some(column) = bm25.columns.iter().find(|column| column.language.is_some() && !has_endings(column)) {
+        let message = format!("tokenizer {} makes no words, which a language needs", column.tokenizer);
+        return Err(Error::statement("22023", message));
+    }
     Ok((columns, Method::Bm25(bm25)))
 }
 

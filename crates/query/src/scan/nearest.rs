@@ -495,7 +495,8 @@ fn nearest(scan: &ScanExec, order: &PhysicalSortExpr, k: usize, filter: Filter) 
 
 /// An index that may be asked: it is complete for this reader, whose transaction has written nothing that no index knows.
 pub fn asked(indexes: &Indexes, index: &DerivedIndex, table: &Table, view: &View) -> Option<Arc<Index>> {
-    indexes.get(index.id).filter(|index| index.serves(view.lsn()) && !view.has_written(table.incarnation))
+    let index = indexes.of_rows(table.incarnation, index.id);
+    index.filter(|index| index.serves(view.lsn()) && !view.has_written(table.incarnation))
 }
 
 /// The parts of a distance between a column and a constant.

@@ -19,14 +19,14 @@ use datafusion::common::Result as DfResult;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::Expr;
-use datafusion::physical_expr::expressions::Literal;
+use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use nodedb_base::{Error, Result, RowId, Value};
 use nodedb_index::{Index, TextQuery, TextSnapshot};
-use nodedb_store::catalog::DerivedIndex;
+use nodedb_store::catalog::{DerivedIndex, Table};
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
@@ -69,7 +69,7 @@ impl TextExec {
         filters: &[Expr],
     ) -> Result<Option<Self>> {
         let mut asked: Vec<Asked> = Vec::new();
-        for test in filters.iter().filter_map(test_of) {
+        for test in filters.iter().filter_map(|filter| test_of(&source.table, filter)) {
             let definition = source.table.derived.iter().find(|index| index.id == test.index).cloned();
             let definition = definition.ok_or_else(|| Error::statement("42704", "the text index does not exist any more"))?;
             let query = Arc::new(functions.read(&test)?);
@@ -91,9 +91,13 @@ impl TextExec {
     /// The same for the `k` best that pass a filter, if `order` is the score of what is searched for.
     pub fn best(&self, order: &Arc<dyn PhysicalExpr>, k: usize, filter: Filter) -> Option<Self> {
         let call = order.downcast_ref::<ScalarFunctionExpr>().filter(|call| call.name() == crate::text::SCORE)?;
-        let [index, query, ..] = call.args() else { return None };
+        let [index, query, column, texts @ ..] = call.args() else { return None };
         let constant = |expr: &Arc<dyn PhysicalExpr>| Some(expr.downcast_ref::<Literal>()?.value().clone());
-        let test = TextTest::of_constants(&constant(index)?, &constant(query)?)?;
+        let test = TextTest::of_constants(&constant(index)?, &constant(query)?, &constant(column)?)?;
+        let names = texts.iter().map(|text| text.downcast_ref::<Column>().map(Column::name));
+        if !are_of_index(&self.source.table, &test, names) {
+            return None;
+        }
         let first = self.asked.iter().position(|asked| asked.test == test)?;
         if self.best.is_some() || self.indexes().is_none() {
             return None;
@@ -207,10 +211,25 @@ fn texts(batch: &RecordBatch, columns: Range<usize>) -> Result<Vec<Vec<String>>>
 }
 
 /// What a filter tests, if it is one of text.
-pub fn test_of(filter: &Expr) -> Option<TextTest> {
+pub fn test_of(table: &Table, filter: &Expr) -> Option<TextTest> {
     let Expr::ScalarFunction(call) = filter else { return None };
-    let [Expr::Literal(index, _), Expr::Literal(query, _), ..] = &call.args[..] else { return None };
-    (call.func.name() == crate::text::MATCHES).then(|| TextTest::of_constants(index, query)).flatten()
+    let [Expr::Literal(index, _), Expr::Literal(query, _), Expr::Literal(column, _), texts @ ..] = &call.args[..] else {
+        return None;
+    };
+    let test = TextTest::of_constants(index, query, column)?;
+    let names = texts.iter().map(|text| match text {
+        Expr::Column(column) => Some(column.name.as_str()),
+        _ => None,
+    });
+    let is_search = call.func.name() == crate::text::MATCHES && are_of_index(table, &test, names);
+    is_search.then_some(test)
+}
+
+/// Whether these are the columns of the index, as the table has them: other texts of the same names no index knows.
+fn are_of_index<'n>(table: &'n Table, test: &TextTest, names: impl Iterator<Item = Option<&'n str>>) -> bool {
+    let Some(definition) = table.derived.iter().find(|index| index.id == test.index) else { return false };
+    let name = |at: &u16| table.columns.get(usize::from(*at)).map(|column| column.name.as_str());
+    names.eq(definition.columns.iter().map(name))
 }
 
 /// The rows of a search.

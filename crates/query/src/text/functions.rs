@@ -57,7 +57,8 @@ impl TextFunctions {
         for table in self.catalog.tables() {
             for definition in table.derived.iter().filter(|definition| definition.id == test.index) {
                 if let Method::Bm25(bm25) = &definition.method {
-                    return TextQuery::new(&super::text_options(table, definition, bm25)?, &test.query);
+                    let options = super::text_options(table, definition, bm25)?;
+                    return TextQuery::new(&options, &test.query, test.column.as_deref());
                 }
             }
         }
@@ -72,16 +73,22 @@ pub struct TextTest {
     pub index: Incarnation,
     /// The query.
     pub query: String,
+    /// In which column, if not in all.
+    pub column: Option<String>,
 }
 
 impl TextTest {
-    /// From the constants that a call begins with.
+    /// From the constants that a call begins with: the index, the query, the column.
     #[must_use]
-    pub fn of_constants(index: &ScalarValue, query: &ScalarValue) -> Option<Self> {
+    pub fn of_constants(index: &ScalarValue, query: &ScalarValue, column: &ScalarValue) -> Option<Self> {
         let constant = |scalar: &ScalarValue| value_at(&scalar.to_array().ok()?, 0, None).ok();
         let Value::Int8(id) = cast(constant(index)?, &Type::Int8, &TextStyle::default()).ok()? else { return None };
         let Value::Text(query) = constant(query)? else { return None };
-        Some(Self { index: Incarnation(u32::try_from(id).ok()?), query })
+        let column = match constant(column)? {
+            Value::Text(column) => Some(column),
+            _ => None,
+        };
+        Some(Self { index: Incarnation(u32::try_from(id).ok()?), query, column })
     }
 }
 
@@ -92,7 +99,7 @@ enum What {
     Snippet,
 }
 
-/// A function over an index's id, a query, and a row's texts.
+/// A function over an index's id, a query, the column that it is for, and a row's texts.
 struct TextFunction {
     what: What,
     surroundings: TextFunctions,
@@ -133,14 +140,16 @@ impl TextFunction {
     }
 
     fn run(&self, args: &[ColumnarValue], rows: usize) -> Result<ArrayRef> {
-        let [index, query, rest @ ..] = args else { return Err(self.misused()) };
-        let (ColumnarValue::Scalar(index), ColumnarValue::Scalar(query)) = (index, query) else {
+        let [index, query, column, rest @ ..] = args else { return Err(self.misused()) };
+        let (ColumnarValue::Scalar(index), ColumnarValue::Scalar(query), ColumnarValue::Scalar(column)) =
+            (index, query, column)
+        else {
             return Err(Error::unsupported("a text query that is not the same for all rows"));
         };
         if query.is_null() {
             return self.nothing(rows);
         }
-        let test = TextTest::of_constants(index, query).ok_or_else(|| self.misused())?;
+        let test = TextTest::of_constants(index, query, column).ok_or_else(|| self.misused())?;
         let query = self.query(&test)?;
         match self.what {
             What::Matches => Ok(Arc::new(BooleanArray::from(query.matches(texts(rest, rows)?)?))),

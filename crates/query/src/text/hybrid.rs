@@ -12,6 +12,8 @@ use std::sync::Arc;
 const NAME: &str = "hybrid_search";
 /// What ranks are counted from in reciprocal rank fusion: the `k` of Cormack, Clarke and Büttcher (SIGIR 2009).
 const RRF: u32 = 60;
+/// The columns that it adds.
+const ADDED: [&str; 3] = ["score", "text_score", "vector_distance"];
 /// Rows that are wanted, unless it is said.
 const FEW: usize = 10;
 /// How many times as many rows each list has, and how many at least and at most.
@@ -136,27 +138,31 @@ impl Arguments {
             lists.push(self.vector_list(table, vector, &keys)?);
         }
         let lists = lists.join(" UNION ALL ");
-        let columns: Vec<_> = table.columns.iter().map(|column| format!("t.{}", quoted(&column.name))).collect();
+        // What the function adds comes in the place of columns of the same names.
+        let others = table.columns.iter().filter(|column| !ADDED.contains(&column.name.as_str()));
+        let columns: Vec<_> = others.map(|column| format!("t.{}", quoted(&column.name))).collect();
         let joined: Vec<_> = key.iter().map(|key| format!("t.{key} = f.{key}")).collect();
         let (columns, joined, k) = (columns.join(", "), joined.join(" AND "), &self.k);
         let fused = format!(
-            "SELECT {keys}, sum(part) AS score, max(text_score) AS text_score, max(vector_distance) AS vector_distance \
-             FROM ({lists}) AS lists GROUP BY {keys} ORDER BY score DESC, {keys} LIMIT {k}"
+            "SELECT {keys}, sum(\"nodedb.part\") AS \"nodedb.score\", max(\"nodedb.s\") AS \"nodedb.s\", max(\"nodedb.d\") AS \"nodedb.d\" \
+             FROM ({lists}) AS lists GROUP BY {keys} ORDER BY \"nodedb.score\" DESC, {keys} LIMIT {k}"
         );
         Ok(format!(
-            "SELECT {columns}, f.score AS score, f.text_score AS text_score, f.vector_distance AS vector_distance \
-             FROM ({fused}) AS f JOIN {} AS t ON {joined} ORDER BY f.score DESC",
+            "SELECT {columns}, f.\"nodedb.score\" AS score, f.\"nodedb.s\" AS text_score, f.\"nodedb.d\" AS vector_distance \
+             FROM ({fused}) AS f JOIN {} AS t ON {joined} ORDER BY f.\"nodedb.score\" DESC",
             quoted(&self.table)
         ))
     }
 
     /// Rows of a list.
     fn length(&self) -> usize {
-        let k = match parse::literal(&self.k) {
-            Some(LiteralText::Number(k)) => k.parse().unwrap_or(FEW),
-            _ => FEW,
+        let k: Option<usize> = match parse::literal(&self.k) {
+            Some(LiteralText::Number(k)) => k.parse().ok(),
+            _ => None,
         };
-        self.candidates.unwrap_or((LONGER * k).clamp(LIST.0, LIST.1))
+        // One that comes with the execution may be large.
+        let length = k.map_or(LIST.1, |k| k.saturating_mul(LONGER).clamp(LIST.0, LIST.1).max(k));
+        self.candidates.unwrap_or(length)
     }
 
     fn condition(&self) -> String {
@@ -177,15 +183,15 @@ impl Arguments {
         };
         let (condition, length, weight) = (self.condition(), self.length(), self.weights.0);
         let ranked = format!(
-            "SELECT {keys}, s, row_number() OVER (ORDER BY s DESC, {keys}) AS r FROM (SELECT {keys}, bm25_score({name})::float8 \
-             AS s FROM {name} WHERE {subject} @@@ ({text}){condition} ORDER BY bm25_score({name}) DESC LIMIT {length}) AS found"
+            "SELECT {keys}, \"nodedb.s\", row_number() OVER (ORDER BY \"nodedb.s\" DESC, {keys}) AS \"nodedb.r\" FROM \
+             (SELECT {keys}, bm25_score({name})::float8 AS \"nodedb.s\" FROM {name} WHERE {subject} @@@ ({text}){condition} ORDER BY bm25_score({name}) DESC LIMIT {length}) AS found"
         );
         let score = match self.fusion {
-            Fusion::Rrf => format!("{weight}::float8 / ({RRF} + r)"),
-            Fusion::Linear => format!("{weight}::float8 * s / max(s) OVER ()"),
+            Fusion::Rrf => format!("{weight}::float8 / ({RRF} + \"nodedb.r\")"),
+            Fusion::Linear => format!("{weight}::float8 * \"nodedb.s\" / nullif(max(\"nodedb.s\") OVER (), 0)"),
         };
         Ok(format!(
-            "SELECT {keys}, {score} AS part, s AS text_score, NULL::float8 AS vector_distance FROM ({ranked}) AS texts"
+            "SELECT {keys}, {score} AS \"nodedb.part\", \"nodedb.s\", NULL::float8 AS \"nodedb.d\" FROM ({ranked}) AS texts"
         ))
     }
 
@@ -200,18 +206,19 @@ impl Arguments {
             None => format!("{}({}, {vector})", class.function(), quoted(&column)),
         };
         let ranked = format!(
-            "SELECT {keys}, d, row_number() OVER (ORDER BY d, {keys}) AS r FROM (SELECT {keys}, {distance} AS d FROM {name}\
-             {condition} ORDER BY {distance} LIMIT {length}) AS found WHERE d IS NOT NULL"
+            "SELECT {keys}, \"nodedb.d\", row_number() OVER (ORDER BY \"nodedb.d\", {keys}) AS \"nodedb.r\" FROM \
+             (SELECT {keys}, {distance} AS \"nodedb.d\" FROM {name}{condition} ORDER BY {distance} LIMIT {length}) AS found \
+             WHERE \"nodedb.d\" < 'Infinity'::float8"
         );
         let score = match self.fusion {
-            Fusion::Rrf => format!("{weight}::float8 / ({RRF} + r)"),
+            Fusion::Rrf => format!("{weight}::float8 / ({RRF} + \"nodedb.r\")"),
             Fusion::Linear => format!(
-                "{weight}::float8 * CASE WHEN max(d) OVER () = min(d) OVER () THEN 1::float8 \
-                 ELSE (max(d) OVER () - d) / (max(d) OVER () - min(d) OVER ()) END"
+                "{weight}::float8 * CASE WHEN max(\"nodedb.d\") OVER () = min(\"nodedb.d\") OVER () THEN 1::float8 \
+                 ELSE (max(\"nodedb.d\") OVER () - \"nodedb.d\") / (max(\"nodedb.d\") OVER () - min(\"nodedb.d\") OVER ()) END"
             ),
         };
         Ok(format!(
-            "SELECT {keys}, {score} AS part, NULL::float8 AS text_score, d AS vector_distance FROM ({ranked}) AS vectors"
+            "SELECT {keys}, {score} AS \"nodedb.part\", NULL::float8 AS \"nodedb.s\", \"nodedb.d\" FROM ({ranked}) AS vectors"
         ))
     }
 
@@ -260,7 +267,7 @@ fn column_of(table: &Table, name: &str) -> Result<u16> {
 }
 
 fn quoted(name: &str) -> String {
-    Ident::with_quote('"', name).to_string()
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 fn literal(name: &str, expr: &Expr) -> Result<String> {

@@ -6,7 +6,8 @@ use crate::rewrite::call;
 use nodedb_base::{Error, Result};
 use nodedb_store::catalog::{Catalog, DerivedIndex, Table};
 use sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, OrderByKind, Query, Select,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, OrderBy,
+    OrderByKind, Query, Select,
     SetExpr, TableFactor, Value as Literal, VisitMut, VisitorMut,
 };
 use std::ops::ControlFlow;
@@ -32,22 +33,47 @@ impl VisitorMut for Queries<'_> {
     type Break = Error;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
-        let SetExpr::Select(select) = query.body.as_mut() else { return ControlFlow::Continue(()) };
-        for from in &mut select.from {
-            let joined = from.joins.iter_mut().map(|join| &mut join.relation);
-            for factor in std::iter::once(&mut from.relation).chain(joined) {
-                if let Err(error) = super::hybrid::expand(factor, self.catalog) {
-                    return ControlFlow::Break(error);
-                }
-            }
+        match query.body.as_mut() {
+            SetExpr::Select(select) => self.select(select, query.order_by.as_mut()),
+            body => self.arms(body),
         }
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        match super::hybrid::expand(factor, self.catalog) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+}
+
+impl Queries<'_> {
+    /// The SELECTs of a UNION and the like; queries in parentheses come by themselves.
+    fn arms(&self, body: &mut SetExpr) -> ControlFlow<Error> {
+        match body {
+            SetExpr::Select(select) => self.select(select, None),
+            SetExpr::SetOperation { left, right, .. } => {
+                self.arms(left)?;
+                self.arms(right)
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn select(&self, select: &mut Select, order_by: Option<&mut OrderBy>) -> ControlFlow<Error> {
         let mut scope = Scope { tables: searched(select, self.catalog), depth: 0 };
         if scope.tables.is_empty() && !mentions(select) {
             return ControlFlow::Continue(());
         }
         // What is searched for is said in WHERE; the other parts go by it.
         if let Some(selection) = &mut select.selection {
+            if let Err(error) = scope.note_conjuncts(selection) {
+                return ControlFlow::Break(error);
+            }
             VisitMut::visit(selection, &mut scope)?;
+        }
+        for join in select.from.iter_mut().flat_map(|from| &mut from.joins) {
+            VisitMut::visit(&mut join.join_operator, &mut scope)?;
         }
         for item in &mut select.projection {
             VisitMut::visit(item, &mut scope)?;
@@ -56,7 +82,7 @@ impl VisitorMut for Queries<'_> {
         if let Some(having) = &mut select.having {
             VisitMut::visit(having, &mut scope)?;
         }
-        if let Some(order) = &mut query.order_by
+        if let Some(order) = order_by
             && let OrderByKind::Expressions(orders) = &mut order.kind
         {
             for order in orders {
@@ -85,12 +111,15 @@ fn is_search(expr: &Expr) -> bool {
     matches!(expr, Expr::BinaryOp { op: BinaryOperator::Custom(op), .. } if op == "@@@")
 }
 
+/// A query, and the column that it is for.
+type Asked = (Expr, Option<String>);
+
 /// A table of FROM that has a text index.
 struct Searched {
     alias: String,
     table: Arc<Table>,
     /// What it is searched for, once that is known, and by which index.
-    query: Option<(DerivedIndex, Expr)>,
+    query: Option<(DerivedIndex, Asked)>,
 }
 
 fn searched(select: &Select, catalog: &Catalog) -> Vec<Searched> {
@@ -152,9 +181,22 @@ impl Scope {
         }
     }
 
+    /// Searches that every row must match say what scores are of, before those that stand under NOT or OR.
+    fn note_conjuncts(&mut self, expr: &Expr) -> Result<()> {
+        match expr {
+            Expr::Nested(inner) => self.note_conjuncts(inner),
+            Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+                self.note_conjuncts(left)?;
+                self.note_conjuncts(right)
+            }
+            Expr::BinaryOp { left, right, .. } if is_search(expr) => self.search(left, right).map(drop),
+            _ => Ok(()),
+        }
+    }
+
     /// `notes @@@ 'query'`, `n.body @@@ 'query'`
     fn search(&mut self, left: &Expr, right: &Expr) -> Result<Expr> {
-        let (at, column) = self.find(left).ok_or_else(|| {
+        let (at, column) = self.find(left)?.ok_or_else(|| {
             Error::statement("42704", format!("{left} has no text index"))
                 .with_hint("Make one: CREATE INDEX ON notes USING bm25 (title, body).")
         })?;
@@ -164,56 +206,59 @@ impl Scope {
         let Some(index) = index else {
             return Err(Error::statement("42704", format!("column \"{}\" is in no text index", column.unwrap_or_default())));
         };
-        let query = match &column {
-            Some(column) => within(column, right),
-            None => right.clone(),
-        };
+        let query = (right.clone(), column);
         searched.query.get_or_insert_with(|| (index.clone(), query.clone()));
-        Ok(call(MATCHES, arguments(&index, query, searched)))
+        Ok(call(MATCHES, arguments(&index, &query, searched)))
     }
 
     /// The table, and the column if it is one, that the left side names.
-    fn find(&self, left: &Expr) -> Option<(usize, Option<String>)> {
+    fn find(&self, left: &Expr) -> Result<Option<(usize, Option<String>)>> {
         let (table, name) = match left {
             Expr::Nested(inner) => return self.find(inner),
             Expr::Identifier(ident) => (None, parse::name(ident)),
             Expr::CompoundIdentifier(parts) => match parts.as_slice() {
                 [table, column] => (Some(parse::name(table)), parse::name(column)),
-                _ => return None,
+                _ => return Ok(None),
             },
-            _ => return None,
+            _ => return Ok(None),
         };
-        let has = |searched: &&(usize, &Searched)| {
-            table.as_ref().is_none_or(|table| *table == searched.1.alias) && searched.1.table.column(&name).is_some()
+        let has = |(_, searched): &(usize, &Searched)| {
+            table.as_ref().is_none_or(|table| *table == searched.alias) && searched.table.column(&name).is_some()
         };
-        if let Some((at, _)) = self.tables.iter().enumerate().collect::<Vec<_>>().iter().find(has) {
-            return Some((*at, Some(name)));
+        let mut columns = self.tables.iter().enumerate().filter(has);
+        match (columns.next(), columns.next()) {
+            (Some((at, _)), None) => return Ok(Some((at, Some(name)))),
+            (Some(_), Some(_)) => {
+                return Err(Error::statement("42702", format!("column reference \"{name}\" is ambiguous")));
+            }
+            (None, _) => {}
         }
-        let at = self.tables.iter().position(|searched| table.is_none() && searched.alias == name)?;
-        Some((at, None))
+        let at = self.tables.iter().position(|searched| table.is_none() && searched.alias == name);
+        Ok(at.map(|at| (at, None)))
     }
 
     /// `bm25_score(notes)`
     fn score(&self, function: &Function) -> Result<Option<Expr>> {
         let [table] = plain_arguments(function)[..] else { return Ok(None) };
-        let Some((at, None)) = self.find(table) else { return Ok(None) };
+        let Some((at, None)) = self.find(table)? else { return Ok(None) };
         let Some(searched) = self.tables.get(at) else { return Ok(None) };
         let (index, query) = searched.query.as_ref().ok_or_else(|| not_searched(SCORE, &searched.alias))?;
-        Ok(Some(call(SCORE, arguments(index, query.clone(), searched))))
+        Ok(Some(call(SCORE, arguments(index, query, searched))))
     }
 
     /// `snippet(body)`, `snippet(body, '<b>', '</b>', 100)`
     fn snippet(&self, function: &Function) -> Result<Option<Expr>> {
         let arguments = plain_arguments(function);
         let Some((first, rest)) = arguments.split_first() else { return Ok(None) };
-        let Some((at, Some(column))) = self.find(first) else { return Ok(None) };
+        let Some((at, Some(column))) = self.find(first)? else { return Ok(None) };
         let Some(searched) = self.tables.get(at) else { return Ok(None) };
         let (index, query) = searched.query.as_ref().ok_or_else(|| not_searched("snippet", &searched.alias))?;
         let number = searched.table.column(&column).map(|at| at as u16);
         let Some(place) = index.columns.iter().position(|at| Some(*at) == number) else {
             return Err(Error::statement("42704", format!("column \"{column}\" is not in index \"{}\"", index.name)));
         };
-        let mut all = vec![id_of(index), query.clone(), number_of(place), (*first).clone()];
+        let mut all = constants(index, query);
+        all.extend([number_of(place), (*first).clone()]);
         all.extend(rest.iter().map(|expr| (*expr).clone()));
         Ok(Some(call("snippet", all)))
     }
@@ -246,24 +291,21 @@ fn id_of(index: &DerivedIndex) -> Expr {
     number_of(index.id.0 as usize)
 }
 
-/// A query in one column only.
-fn within(column: &str, query: &Expr) -> Expr {
-    let text = |text: String| Expr::Value(Literal::SingleQuotedString(text).with_empty_span());
-    let column: String = column.chars().flat_map(|c| if c.is_alphanumeric() || c == '_' { vec![c] } else { vec!['\\', c] }).collect();
-    let (before, behind) = (format!("{column}:("), ")".to_owned());
-    if let Some(parse::LiteralText::Unknown(query)) = parse::literal(query) {
-        return text(format!("{before}{query}{behind}"));
-    }
-    let concat = |left, right| Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::StringConcat, right: Box::new(right) };
-    Expr::Nested(Box::new(concat(concat(text(before), query.clone()), text(behind))))
+/// The index, the query, and the column that it is for.
+fn constants(index: &DerivedIndex, (query, column): &Asked) -> Vec<Expr> {
+    let column = match column {
+        Some(column) => Literal::SingleQuotedString(column.clone()),
+        None => Literal::Null,
+    };
+    vec![id_of(index), query.clone(), Expr::Value(column.with_empty_span())]
 }
 
-/// The index, the query, and the columns of the index.
-fn arguments(index: &DerivedIndex, query: Expr, searched: &Searched) -> Vec<Expr> {
+/// These, and the columns of the index.
+fn arguments(index: &DerivedIndex, asked: &Asked, searched: &Searched) -> Vec<Expr> {
     let column = |at: &u16| {
         let column = searched.table.columns.get(usize::from(*at))?;
         let quoted = |name: &str| Ident::with_quote('"', name);
         Some(Expr::CompoundIdentifier(vec![quoted(&searched.alias), quoted(&column.name)]))
     };
-    [id_of(index), query].into_iter().chain(index.columns.iter().filter_map(column)).collect()
+    constants(index, asked).into_iter().chain(index.columns.iter().filter_map(column)).collect()
 }

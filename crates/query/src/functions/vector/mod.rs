@@ -120,8 +120,9 @@ fn subvector(call: &Call<'_>) -> Result<ArrayRef> {
         else {
             return Ok(None);
         };
-        let from = (start - 1).clamp(0, numbers.len() as i64);
-        let to = (start - 1 + count).clamp(from, numbers.len() as i64);
+        let (from, end) = (start.saturating_sub(1), numbers.len() as i64);
+        let to = from.saturating_add(count).clamp(0, end);
+        let from = from.clamp(0, to.max(0));
         match numbers.get(from as usize..to as usize) {
             Some(part) if !part.is_empty() && count > 0 => kind.value(part.to_vec()).map(Some),
             _ => Err(crate::types::text::no_dimensions(kind.name())),
