@@ -54,7 +54,7 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let dir = arguments.work.join("freshness");
     let options = Options { vector_seal_threshold: arguments.part, ..Options::default() };
-    let db = Database::open(&dir, &options)?;
+    let db = Database::open_with(&dir, options)?;
     for statement in SCHEMA {
         db.blocking().execute(statement, &[])?;
     }

@@ -21,13 +21,15 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
 
 /// What was looked at, in lines.
 pub fn describe(report: &CheckReport) -> String {
-    let CheckReport { files, bytes, tables, last } = report;
+    let CheckReport { files, bytes, tables, indexes, last } = report;
     format!(
-        "sound up to commit {}\n{} and {} in {} read and compared\n{} ({} bytes) compared with their checksums\n",
+        "sound up to commit {}\n{} and {} in {} read and compared\n{} entries in derived indexes ({}) compared with the rows\n{} ({} bytes) compared with their checksums\n",
         last.0,
         counted(tables.rows, "row"),
         counted(tables.keys, "key"),
         counted(tables.tables, "table"),
+        grouped(indexes.entries),
+        indexes.indexes,
         counted(*files, "file"),
         grouped(*bytes),
     )

@@ -2,7 +2,7 @@
 
 use crate::blocking;
 use crate::collection::Collection;
-use crate::derived::Derived;
+use crate::derived::{CheckedIndexes, Derived};
 use crate::load::Load;
 use crate::options::Options;
 use crate::session::{Core, Session};
@@ -74,6 +74,8 @@ pub struct CheckReport {
     pub bytes: u64,
     /// Tables, rows and keys that were read and compared.
     pub tables: CheckedTables,
+    /// Derived indexes that were compared with the rows.
+    pub indexes: CheckedIndexes,
     /// The newest commit.
     pub last: Lsn,
 }
@@ -175,7 +177,8 @@ impl Database {
         let files = self.inner.store.verify()?;
         let tx = self.inner.store.begin(TransactionOptions { read_only: true, ..TransactionOptions::default() })?;
         let tables = record::check(&self.inner.engine, tx.view())?;
-        Ok(CheckReport { files: files.tables, bytes: files.bytes, tables, last: tx.view().lsn() })
+        let indexes = crate::derived::check(self.inner.engine.indexes(), tx.view())?;
+        Ok(CheckReport { files: files.tables, bytes: files.bytes, tables, indexes, last: tx.view().lsn() })
     }
 
     /// Writes what is only in the log into the trees' files, and merges them as far as it is worth while.

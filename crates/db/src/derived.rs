@@ -3,7 +3,11 @@
 //!
 //! One thread does all that takes time: filling, building, merging, checkpoints.
 
+mod check;
 mod follow;
+
+pub use check::CheckedIndexes;
+pub(crate) use check::check;
 
 use crate::options::Options;
 use follow::Follower;

@@ -51,12 +51,14 @@ mod derived;
 mod load;
 mod options;
 mod rows;
+mod search;
 mod session;
 mod table;
 
 pub use arrow;
 pub use collection::Collection;
 pub use database::{CheckReport, Database};
+pub use derived::CheckedIndexes;
 pub use load::Load;
 pub use nodedb_base::{
     Array, BitString, Error, Interval, Lsn, Numeric, Report, Result, SparseVector, SqlState, Type, Value,
@@ -67,6 +69,7 @@ pub use nodedb_query::{Column, Tag};
 pub use nodedb_store::{AsOf, Isolation, StoreStats as Stats, TransactionOptions};
 pub use options::Options;
 pub use rows::{FromValue, Row, Rows};
+pub use search::Search;
 pub use session::{RowStream, Session};
 pub use table::Table;
 

@@ -2,6 +2,7 @@
 
 use crate::blocking::Session;
 use crate::rows::Row;
+use crate::search::Search;
 use nodedb_base::{Result, Value};
 use nodedb_query::{Column, record};
 use std::ops::{Bound, RangeBounds};
@@ -112,6 +113,12 @@ impl<'s> Table<'s> {
         let key = key.into_key();
         let (session, name) = self.session();
         session.core().with_transaction(true, |db, statement, tx| record::delete(&db.engine, statement, tx, name, &key))
+    }
+
+    /// A search by a vector, a text or both.
+    pub fn search(&mut self) -> Search<'_> {
+        let (session, name) = self.session();
+        Search::new(session, name)
     }
 
     /// Rows in order of their primary key.

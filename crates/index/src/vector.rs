@@ -142,7 +142,7 @@ impl VectorIndex {
 
     /// Whether the index holds vectors like this one. Under cosine it does not where SQL, which squares numbers of 32 bits,
     /// knows no distance.
-    fn holds(&self, vector: &Stored) -> bool {
+    fn has_direction(&self, vector: &Stored) -> bool {
         let numbers: Vec<f32> = match vector {
             Stored::F32(numbers) => numbers.clone(),
             Stored::F16(halves) => halves.iter().map(|bits| half::f16::from_bits(*bits).to_f32()).collect(),
@@ -187,7 +187,7 @@ impl Stored {
 impl Kind for VectorIndex {
     fn apply(&self, change: Change<'_>) -> Result<()> {
         let value = change.values.first().copied().flatten();
-        let changed = match value.map(|bytes| self.stored(bytes)).filter(|vector| self.holds(vector)) {
+        let changed = match value.map(|bytes| self.stored(bytes)).filter(|vector| self.has_direction(vector)) {
             Some(vector) => match self.collection.insert(change.row.0, change.version.0, vector.vector()) {
                 // One without a direction once it is rounded.
                 Err(VectorError::Invalid(_)) => self.collection.delete(change.row.0, change.version.0),
@@ -233,6 +233,18 @@ impl Kind for VectorIndex {
             memory: stats.sealed_bytes + stats.growing_bytes,
             files: stats.file_bytes,
         }
+    }
+
+    fn rows(&self, at: Lsn) -> Result<Vec<RowId>> {
+        let entries = self.collection.entries(Some(at.0)).map_err(error)?;
+        let mut rows: Vec<RowId> = entries.iter().map(|(id, _)| RowId(*id)).collect();
+        rows.sort_unstable();
+        Ok(rows)
+    }
+
+    fn holds(&self, values: &[Option<&[u8]>]) -> bool {
+        let value = values.first().copied().flatten();
+        value.is_some_and(|bytes| self.has_direction(&self.stored(bytes)))
     }
 
     fn as_nearest(&self) -> Option<&dyn Nearest> {

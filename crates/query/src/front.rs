@@ -9,7 +9,7 @@
 //! ```
 
 use crate::copy::CopyIn;
-use crate::ddl;
+use crate::ddl::{self, reindex::Reindex};
 use crate::dml;
 use crate::engine::Engine;
 use crate::explain;
@@ -39,8 +39,16 @@ pub enum Command {
 /// A statement that runs in a transaction.
 #[derive(Debug)]
 pub struct Runnable {
-    ast: Ast,
+    work: Work,
     point: PointCache,
+}
+
+/// What it does.
+#[derive(Debug)]
+enum Work {
+    Sql(Ast),
+    /// What the parser does not know.
+    Reindex(Reindex),
 }
 
 /// Reads a statement.
@@ -48,6 +56,10 @@ pub struct Runnable {
 /// # Errors
 /// `Statement` (42601, 0A000).
 pub fn parse(sql: &str) -> Result<Command> {
+    if let Some(rest) = parse::after_word(sql, "REINDEX") {
+        let work = Work::Reindex(Reindex::parse(rest)?);
+        return Ok(Command::Run(Box::new(Runnable { work, point: PointCache::default() })));
+    }
     let Some(ast) = parse::statement(sql)? else { return Ok(Command::Empty) };
     if let Some(statement) = session::statement(&ast)? {
         return Ok(Command::Session(statement));
@@ -56,16 +68,16 @@ pub fn parse(sql: &str) -> Result<Command> {
         return Ok(Command::CopyIn(copy));
     }
     check_known(&ast)?;
-    Ok(Command::Run(Box::new(Runnable { ast, point: PointCache::default() })))
+    Ok(Command::Run(Box::new(Runnable { work: Work::Sql(ast), point: PointCache::default() })))
 }
 
 impl Runnable {
     /// Whether the statement writes.
     #[must_use]
     pub fn writes(&self) -> bool {
-        match &self.ast {
-            Ast::Query(query) => writes(query),
-            Ast::Explain { .. } => false,
+        match &self.work {
+            Work::Sql(Ast::Query(query)) => writes(query),
+            Work::Sql(Ast::Explain { .. }) => false,
             _ => true,
         }
     }
@@ -73,7 +85,11 @@ impl Runnable {
     /// Whether it makes a derived index, which is filled once it has committed.
     #[must_use]
     pub fn makes_index(&self) -> bool {
-        matches!(&self.ast, Ast::CreateIndex(create) if ddl::derived::is_derived(create))
+        match &self.work {
+            Work::Sql(Ast::CreateIndex(create)) => ddl::derived::is_derived(create),
+            Work::Sql(_) => false,
+            Work::Reindex(_) => true,
+        }
     }
 
     /// Runs it.
@@ -81,10 +97,14 @@ impl Runnable {
     /// # Errors
     /// Every kind but `Retry`.
     pub async fn run(&self, engine: &Engine, statement: Statement<'_>, tx: &mut Transaction) -> Result<Outcome> {
-        if let Some(outcome) = self.point.run(engine, &self.ast, &statement, tx)? {
+        let ast = match &self.work {
+            Work::Sql(ast) => ast,
+            Work::Reindex(reindex) => return reindex.run(tx),
+        };
+        if let Some(outcome) = self.point.run(engine, ast, &statement, tx)? {
             return Ok(outcome);
         }
-        match &self.ast {
+        match ast {
             Ast::Query(query) => select(engine, statement, tx, query).await,
             Ast::Insert(insert) => dml::insert::run(engine, statement, tx, insert).await,
             Ast::Update(update) => dml::update::run(engine, statement, tx, update).await,
@@ -105,7 +125,7 @@ impl Runnable {
                 ddl::drop::run(tx, &ddl::drop::Drop { kind, if_exists, names, cascade })
             }
             Ast::Truncate(truncate) => ddl::truncate::run(tx, truncate),
-            Ast::Explain { .. } => explain::run(engine, statement, tx, &self.ast).await,
+            Ast::Explain { .. } => explain::run(engine, statement, tx, ast).await,
             other => Err(unsupported(other)),
         }
     }

@@ -38,6 +38,14 @@ pub fn statement(sql: &str) -> Result<Option<Statement>> {
     }
 }
 
+/// What stands behind the first word of a statement, if it is this one.
+#[must_use]
+pub fn after_word<'s>(sql: &'s str, word: &str) -> Option<&'s str> {
+    let sql = sql.trim_start();
+    let (first, rest) = sql.split_at_checked(word.len())?;
+    (first.eq_ignore_ascii_case(word) && rest.starts_with(char::is_whitespace)).then_some(rest)
+}
+
 /// A SQL expression, as the catalogue keeps those of defaults, checks and indexes.
 ///
 /// # Errors

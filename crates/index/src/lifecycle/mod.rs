@@ -68,6 +68,15 @@ pub trait Kind: fmt::Debug + Send + Sync {
     /// How many rows it holds, and how many bytes they take in memory and on disk.
     fn size(&self) -> Size;
 
+    /// The rows that it holds as of a commit, ascending.
+    ///
+    /// # Errors
+    /// `Damaged` if a file is.
+    fn rows(&self, at: Lsn) -> Result<Vec<RowId>>;
+
+    /// Whether it holds a row with such values, as [`Change`] has them.
+    fn holds(&self, values: &[Option<&[u8]>]) -> bool;
+
     /// Whether it has more to build than so many entries, so that writers should wait.
     fn is_behind(&self, most: usize) -> bool {
         self.size().tail > most

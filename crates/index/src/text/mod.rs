@@ -27,7 +27,7 @@ pub use search::{Match, TextQuery, TextSnapshot};
 use crate::lifecycle::{Change, Kind, Size};
 use analysis::Fields;
 use manifest::{Manifest, ManifestPart};
-use nodedb_base::{Error, Lsn, Result};
+use nodedb_base::{Error, Lsn, Result, RowId};
 use nodedb_env::Env;
 use parking_lot::{Mutex, RwLock};
 use part::Part;
@@ -240,8 +240,7 @@ fn text(value: Option<&[u8]>) -> String {
 
 impl Kind for TextIndex {
     fn apply(&self, change: Change<'_>) -> Result<()> {
-        let is_there = change.values.iter().any(Option::is_some);
-        let texts = is_there.then(|| change.values.iter().map(|value| text(*value)).collect());
+        let texts = self.holds(change.values).then(|| change.values.iter().map(|value| text(*value)).collect());
         self.state.read().tail.push(change.row, change.version, texts);
         Ok(())
     }
@@ -311,6 +310,14 @@ impl Kind for TextIndex {
             memory: tails.iter().map(|tail| tail.bytes()).sum(),
             files: state.parts.iter().map(|part| part.bytes).sum(),
         }
+    }
+
+    fn rows(&self, at: Lsn) -> Result<Vec<RowId>> {
+        self.snapshot()?.rows(at)
+    }
+
+    fn holds(&self, values: &[Option<&[u8]>]) -> bool {
+        values.iter().any(Option::is_some)
     }
 
     /// A tail is searched as quickly as a file; it only must not grow without end.

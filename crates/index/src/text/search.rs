@@ -219,6 +219,23 @@ impl TextSnapshot {
         Ok(best.into_sorted_vec().into_iter().map(|Ranked(found)| found).collect())
     }
 
+    /// All rows as of a commit, by their numbers.
+    ///
+    /// # Errors
+    /// `Damaged` if a row is there twice.
+    pub fn rows(&self, at: Lsn) -> Result<Vec<RowId>> {
+        let visible = |part: &Arc<Part>| {
+            let documents = 0..part.len() as u32;
+            documents.filter_map(|document| self.visible(part, document, at)).map(|(row, _)| row).collect::<Vec<_>>()
+        };
+        let mut rows: Vec<RowId> = self.parts.iter().flat_map(visible).collect();
+        rows.sort_unstable();
+        match rows.windows(2).find(|pair| pair.first() == pair.last()) {
+            Some(pair) => Err(Error::damaged(format!("a text index has row {:?} twice", pair.first()))),
+            None => Ok(rows),
+        }
+    }
+
     /// All rows that match as of a commit, by their numbers.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ mod bm25;
 pub mod derived;
 pub mod drop;
 pub mod index;
+pub mod reindex;
 pub mod table;
 pub mod truncate;
 

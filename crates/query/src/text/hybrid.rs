@@ -191,7 +191,7 @@ impl Arguments {
             Fusion::Linear => format!("{weight}::float8 * \"nodedb.s\" / nullif(max(\"nodedb.s\") OVER (), 0)"),
         };
         Ok(format!(
-            "SELECT {keys}, {score} AS \"nodedb.part\", \"nodedb.s\", NULL::float8 AS \"nodedb.d\" FROM ({ranked}) AS texts"
+            "SELECT {keys}, nullif({score}, -1) AS \"nodedb.part\", \"nodedb.s\", NULL::float8 AS \"nodedb.d\" FROM ({ranked}) AS texts"
         ))
     }
 
@@ -218,7 +218,7 @@ impl Arguments {
             ),
         };
         Ok(format!(
-            "SELECT {keys}, {score} AS \"nodedb.part\", NULL::float8 AS \"nodedb.s\", \"nodedb.d\" FROM ({ranked}) AS vectors"
+            "SELECT {keys}, nullif({score}, -1) AS \"nodedb.part\", NULL::float8 AS \"nodedb.s\", \"nodedb.d\" FROM ({ranked}) AS vectors"
         ))
     }
 
