@@ -29,6 +29,8 @@ pub(super) struct Manifest {
 pub(super) struct ManifestPart {
     pub number: u64,
     pub documents: u32,
+    /// The checksum of its `meta.json`.
+    pub meta: u32,
     /// Documents that have ended, and the commits that ended them.
     pub ended: Vec<(u32, u64)>,
 }

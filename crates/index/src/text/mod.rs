@@ -106,8 +106,8 @@ impl TextIndex {
             let ended: HashMap<u32, Lsn> = listed.ended.iter().map(|(document, end)| (*document, Lsn(*end))).collect();
             let place = index.part_dir(listed.number);
             let part = Part::open(&index.fields, (&index.env, &place, listed.number), ended)?;
-            if part.len() != listed.documents as usize {
-                return Err(Error::damaged(format!("a part of a text index has {} documents", part.len())));
+            if part.len() != listed.documents as usize || part.meta != listed.meta {
+                return Err(Error::damaged(format!("a part of a text index is another one, with {} documents", part.len())));
             }
             part.forget_after(manifest.upper());
             parts.push(Arc::new(part));
@@ -256,6 +256,7 @@ impl Kind for TextIndex {
         let listed = parts.iter().map(|part| ManifestPart {
             number: part.number.unwrap_or_default(),
             documents: part.len() as u32,
+            meta: part.meta,
             ended: part.ends().into_iter().map(|(document, end)| (document, end.0)).collect(),
         });
         let manifest =

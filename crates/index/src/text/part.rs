@@ -12,6 +12,7 @@ use tantivy::columnar::ColumnValues;
 use tantivy::directory::{Directory, OwnedBytes, RamDirectory};
 use tantivy::fastfield::{AliveBitSet, write_alive_bitset};
 use tantivy::schema::IndexRecordOption;
+use tantivy::store::Compressor;
 use tantivy::{
     BitSet, DocId, DocSet, Index, IndexSettings, ReloadPolicy, Searcher, Segment, SegmentReader, TERMINATED, TantivyDocument,
     TantivyError, Term,
@@ -40,6 +41,8 @@ pub(super) struct Part {
     ended: RwLock<HashMap<DocId, Lsn>>,
     /// Of its files, or of memory.
     pub bytes: usize,
+    /// The checksum of tantivy's list of its files, the only one of them that has none itself.
+    pub meta: u32,
 }
 
 impl std::fmt::Debug for Part {
@@ -71,6 +74,7 @@ impl Part {
         number: Option<u64>,
     ) -> Result<Self> {
         let builder = Index::builder().schema(fields.schema.clone()).tokenizers(fields.tokenizers.clone());
+        let builder = builder.settings(settings());
         let writer = builder.single_segment_index_writer::<TantivyDocument>(directory, FEW_BYTES);
         let mut writer = writer.map_err(error)?;
         for document in documents {
@@ -121,7 +125,9 @@ impl Part {
         };
         let (rows, versions) = (column("row")?, column("version")?);
         let bytes = searcher.space_usage().map_err(|e| Error::io("measure a part", &e))?.total().get_bytes() as usize;
-        Ok(Self { number, searcher, rows, versions, ended: RwLock::new(ended), bytes })
+        let meta = index.directory().atomic_read(Path::new("meta.json")).map_err(|e| error(e.into()))?;
+        let meta = crc32c::crc32c(&meta);
+        Ok(Self { number, searcher, rows, versions, ended: RwLock::new(ended), bytes, meta })
     }
 
     pub const fn searcher(&self) -> &Searcher {
@@ -193,7 +199,7 @@ impl Part {
             merging.add(part, since)?;
         }
         let Merging { segments, alive, ended, .. } = merging;
-        let merged = tantivy::indexer::merge_filtered_segments(&segments, IndexSettings::default(), alive, directory);
+        let merged = tantivy::indexer::merge_filtered_segments(&segments, settings(), alive, directory);
         let mut index = merged.map_err(error)?;
         index.set_tokenizers(fields.tokenizers.clone());
         Self::of(&index, Some(number), ended)
@@ -208,6 +214,15 @@ impl Part {
     /// Ends a document of this part.
     pub fn end_document(&self, document: DocId, at: Lsn) {
         self.ended.write().insert(document, at);
+    }
+}
+
+/// No texts are stored, so that no thread is wanted to compress them.
+fn settings() -> IndexSettings {
+    IndexSettings {
+        docstore_compression: Compressor::None,
+        docstore_compress_dedicated_thread: false,
+        ..IndexSettings::default()
     }
 }
 

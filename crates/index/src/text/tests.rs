@@ -300,6 +300,10 @@ fn a_damaged_part_is_noticed() {
     let part = Path::new("/index/part-1");
     let (mut silent, mut found) = (0, 0);
     for name in env.files.list(part).unwrap() {
+        // What tantivy itself would collect as rubbish; nobody reads it here.
+        if name == ".managed.json" {
+            continue;
+        }
         let path = part.join(name);
         let whole = env.files.read(&path).unwrap();
         for at in (0..whole.len()).step_by(97) {
@@ -311,8 +315,8 @@ fn a_damaged_part_is_noticed() {
         env.files.remove(&path).unwrap();
         let is_needed = open().is_err();
         env.files.write_atomically(&path, &whole).unwrap();
-        assert!(is_needed || path.ends_with(".managed.json"), "{}", path.display());
+        assert!(is_needed, "{}", path.display());
     }
     open().unwrap();
-    assert!(found > 20 && silent <= 3, "{found} found, {silent} not");
+    assert!(found > 20 && silent == 0, "{found} found, {silent} not");
 }
