@@ -88,7 +88,11 @@ fn report(db: &Database, counts: &Counts, commits: u64, seconds: f64) -> Result<
     figures.add(Side::Ours, "misses", get(&counts.misses) as f64);
     figures.add(Side::Ours, "ghosts", get(&counts.ghosts) as f64);
     figures.add(Side::Ours, "answers with fewer rows than there are", get(&counts.short) as f64);
-    figures.add(Side::Ours, "older rows found by their vector", get(&counts.old_found) as f64 / get(&counts.old).max(1) as f64);
+    figures.add(
+        Side::Ours,
+        "older rows found by their vector",
+        get(&counts.old_found) as f64 / get(&counts.old).max(1) as f64,
+    );
     figures.print();
     let mut session = db.blocking();
     for row in session.query("SELECT index_name, state, entries, tail FROM nodedb_indexes", &[])?.iter() {

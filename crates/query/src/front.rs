@@ -46,7 +46,7 @@ pub struct Runnable {
 /// What it does.
 #[derive(Debug)]
 enum Work {
-    Sql(Ast),
+    Sql(Box<Ast>),
     /// What the parser does not know.
     Reindex(Reindex),
 }
@@ -68,16 +68,17 @@ pub fn parse(sql: &str) -> Result<Command> {
         return Ok(Command::CopyIn(copy));
     }
     check_known(&ast)?;
-    Ok(Command::Run(Box::new(Runnable { work: Work::Sql(ast), point: PointCache::default() })))
+    Ok(Command::Run(Box::new(Runnable { work: Work::Sql(Box::new(ast)), point: PointCache::default() })))
 }
 
 impl Runnable {
     /// Whether the statement writes.
     #[must_use]
     pub fn writes(&self) -> bool {
-        match &self.work {
-            Work::Sql(Ast::Query(query)) => writes(query),
-            Work::Sql(Ast::Explain { .. }) => false,
+        let Work::Sql(ast) = &self.work else { return true };
+        match ast.as_ref() {
+            Ast::Query(query) => writes(query),
+            Ast::Explain { .. } => false,
             _ => true,
         }
     }
@@ -86,8 +87,7 @@ impl Runnable {
     #[must_use]
     pub fn makes_index(&self) -> bool {
         match &self.work {
-            Work::Sql(Ast::CreateIndex(create)) => ddl::derived::is_derived(create),
-            Work::Sql(_) => false,
+            Work::Sql(ast) => matches!(ast.as_ref(), Ast::CreateIndex(create) if ddl::derived::is_derived(create)),
             Work::Reindex(_) => true,
         }
     }
@@ -98,7 +98,7 @@ impl Runnable {
     /// Every kind but `Retry`.
     pub async fn run(&self, engine: &Engine, statement: Statement<'_>, tx: &mut Transaction) -> Result<Outcome> {
         let ast = match &self.work {
-            Work::Sql(ast) => ast,
+            Work::Sql(ast) => ast.as_ref(),
             Work::Reindex(reindex) => return reindex.run(tx),
         };
         if let Some(outcome) = self.point.run(engine, ast, &statement, tx)? {

@@ -8,8 +8,8 @@ use sqlparser::ast::{
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
-use std::ops::ControlFlow;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use std::ops::ControlFlow;
 
 /// How deep expressions and subqueries may be nested.
 const MAX_DEPTH: usize = 64;

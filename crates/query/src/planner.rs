@@ -57,7 +57,13 @@ impl<'a> Planner<'a> {
         let zone = statement.settings.time_zone.clone();
         state.config_mut().options_mut().execution.time_zone = Some(zone);
         let hardness = statement.settings.hardness();
-        Self { state, view: Some(view), hardness, seqscan: statement.settings.seqscan, ..Self::without_tables(engine, statement.parameters) }
+        Self {
+            state,
+            view: Some(view),
+            hardness,
+            seqscan: statement.settings.seqscan,
+            ..Self::without_tables(engine, statement.parameters)
+        }
     }
 
     /// A planner for expressions that may not look into tables.

@@ -399,9 +399,11 @@ fn read_halves(n: u32, r: &mut Reader<'_>) -> Result<Vec<f16>> {
 fn read_sparse(n: u32, r: &mut Reader<'_>) -> Result<SparseVector> {
     let (dimensions, count) = (u32::from_le_bytes(r.array()?), u32::from_le_bytes(r.array()?) as usize);
     let (words, rest) = r.raw(r.rest().len())?.as_chunks::<4>();
-    let (Some((indices, values)), true, true) =
-        (words.split_at_checked(count).filter(|(_, values)| values.len() == count), rest.is_empty(), fits(n, dimensions as usize))
-    else {
+    let (Some((indices, values)), true, true) = (
+        words.split_at_checked(count).filter(|(_, values)| values.len() == count),
+        rest.is_empty(),
+        fits(n, dimensions as usize),
+    ) else {
         return Err(r.damaged("a sparse vector has the wrong length"));
     };
     let indices: Vec<u32> = indices.iter().map(|word| u32::from_le_bytes(*word)).collect();

@@ -66,7 +66,9 @@ fn change(db: &Database, random: &SeededRandom) {
         11 => format!("UPDATE item SET note = NULL, more = NULL WHERE id = {id}"),
         0 => format!("DELETE FROM item WHERE id = {id}"),
         1 => format!("UPDATE item SET kind = kind + 1 WHERE id = {id}"),
-        2 => format!("INSERT INTO item VALUES ({id}, 0, NULL, '{words}') ON CONFLICT (id) DO UPDATE SET embedding = NULL"),
+        2 => format!(
+            "INSERT INTO item VALUES ({id}, 0, NULL, '{words}') ON CONFLICT (id) DO UPDATE SET embedding = NULL"
+        ),
         _ => format!(
             "INSERT INTO item VALUES ({id}, {id} % 7, '{vector}', '{words}', '{more}') ON CONFLICT (id) DO UPDATE \
              SET embedding = excluded.embedding, note = excluded.note"
@@ -100,8 +102,14 @@ fn words_are_right(db: &Database, after: &str) {
         let (note, more) = (like("note"), like("more"));
         assert_eq!(found, ids(db, &format!("SELECT id FROM item WHERE {note} OR {more} ORDER BY id{after}")), "{word}");
         let score = "bm25_score(item)";
-        let best = ids(db, &format!("SELECT id FROM item WHERE item @@@ '{word}' AND kind < 5 ORDER BY {score} DESC, id LIMIT 5"));
-        let all = ids(db, &format!("SELECT id FROM item WHERE item @@@ '{word}' AND kind < 5 ORDER BY {score} * 2 DESC, id LIMIT 5"));
+        let best = ids(
+            db,
+            &format!("SELECT id FROM item WHERE item @@@ '{word}' AND kind < 5 ORDER BY {score} DESC, id LIMIT 5"),
+        );
+        let all = ids(
+            db,
+            &format!("SELECT id FROM item WHERE item @@@ '{word}' AND kind < 5 ORDER BY {score} * 2 DESC, id LIMIT 5"),
+        );
         assert_eq!(best, all, "{word}");
     }
 }
@@ -112,11 +120,13 @@ fn rows_that_rarely_pass_a_filter_are_found() {
     let db = open_with(&files, 4096);
     db.blocking().execute(SETUP, &[]).unwrap();
     // The farther away, the higher the kind: near rows never pass.
-    let fill = "INSERT INTO item SELECT i, i / 600, ('[' || i || ',1,2,3]')::vector FROM generate_series(1, 3000) AS t(i)";
+    let fill =
+        "INSERT INTO item SELECT i, i / 600, ('[' || i || ',1,2,3]')::vector FROM generate_series(1, 3000) AS t(i)";
     db.blocking().execute(fill, &[]).unwrap();
     db.blocking().execute(INDEX, &[]).unwrap();
     let explained = |filter: &str| {
-        let sql = format!("EXPLAIN ANALYZE SELECT id FROM item WHERE {filter} ORDER BY embedding <-> '[0,1,2,3]' LIMIT 3");
+        let sql =
+            format!("EXPLAIN ANALYZE SELECT id FROM item WHERE {filter} ORDER BY embedding <-> '[0,1,2,3]' LIMIT 3");
         let lines = db.blocking().query(&sql, &[]).unwrap();
         let lines: Vec<String> = lines.iter().map(|row| row.get::<String>(0).unwrap()).collect();
         lines.into_iter().find(|line| line.contains("Nearest: item")).unwrap()
@@ -227,7 +237,9 @@ fn older_readers_see_their_own_time() {
     let files = MemoryFiles::new();
     let db = open(&files);
     db.blocking().execute(SETUP, &[]).unwrap();
-    db.blocking().execute("INSERT INTO item VALUES (1, 0, '[1,1,1,1]', 'red fox'), (2, 0, '[5,5,5,5]', 'fox')", &[]).unwrap();
+    db.blocking()
+        .execute("INSERT INTO item VALUES (1, 0, '[1,1,1,1]', 'red fox'), (2, 0, '[5,5,5,5]', 'fox')", &[])
+        .unwrap();
     db.blocking().execute(TEXT_INDEX, &[]).unwrap();
     let mut early = db.blocking();
     early.execute("BEGIN ISOLATION LEVEL REPEATABLE READ", &[]).unwrap();

@@ -107,7 +107,10 @@ impl TextIndex {
             let place = index.part_dir(listed.number);
             let part = Part::open(&index.fields, (&index.env, &place, listed.number), ended)?;
             if part.len() != listed.documents as usize || part.meta != listed.meta {
-                return Err(Error::damaged(format!("a part of a text index is another one, with {} documents", part.len())));
+                return Err(Error::damaged(format!(
+                    "a part of a text index is another one, with {} documents",
+                    part.len()
+                )));
             }
             part.forget_after(manifest.upper());
             parts.push(Arc::new(part));
@@ -174,11 +177,8 @@ impl TextIndex {
         }
         let number = work.take_number();
         let place = self.part_dir(number);
-        let part = Part::in_files(
-            &self.fields,
-            (&self.env, &place, number),
-            kept.iter().map(|(document, _)| &***document),
-        )?;
+        let part =
+            Part::in_files(&self.fields, (&self.env, &place, number), kept.iter().map(|(document, _)| &***document))?;
         for (at, (_, end)) in (0..).zip(&kept) {
             if let Some(end) = end {
                 part.end_document(at, *end);
@@ -259,8 +259,7 @@ impl Kind for TextIndex {
             meta: part.meta,
             ended: part.ends().into_iter().map(|(document, end)| (document, end.0)).collect(),
         });
-        let manifest =
-            Manifest { upper: upper.0, since: self.since().0, next: work.next, parts: listed.collect() };
+        let manifest = Manifest { upper: upper.0, since: self.since().0, next: work.next, parts: listed.collect() };
         manifest.write(&self.env, &self.dir)?;
         for number in std::mem::take(&mut work.obsolete) {
             let dir = self.part_dir(number);

@@ -14,8 +14,8 @@ use tantivy::fastfield::{AliveBitSet, write_alive_bitset};
 use tantivy::schema::IndexRecordOption;
 use tantivy::store::Compressor;
 use tantivy::{
-    BitSet, DocId, DocSet, Index, IndexSettings, ReloadPolicy, Searcher, Segment, SegmentReader, TERMINATED, TantivyDocument,
-    TantivyError, Term,
+    BitSet, DocId, DocSet, Index, IndexSettings, ReloadPolicy, Searcher, Segment, SegmentReader, TERMINATED,
+    TantivyDocument, TantivyError, Term,
 };
 
 /// Memory that the writer of a part begins with.
@@ -96,11 +96,7 @@ impl Part {
     ///
     /// # Errors
     /// `Damaged` if a file is not what was written.
-    pub fn open(
-        fields: &Fields,
-        (env, dir, number): (&Env, &Path, u64),
-        ended: HashMap<DocId, Lsn>,
-    ) -> Result<Self> {
+    pub fn open(fields: &Fields, (env, dir, number): (&Env, &Path, u64), ended: HashMap<DocId, Lsn>) -> Result<Self> {
         let damaged = |e: TantivyError| Error::damaged(format!("a part of a text index in {}: {e}", dir.display()));
         let mut index = Index::open(EnvDirectory::new(env.clone(), dir.to_owned())).map_err(damaged)?;
         if index.schema() != fields.schema {
@@ -118,7 +114,10 @@ impl Part {
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(error)?;
         let searcher = reader.searcher();
         let [segment] = searcher.segment_readers() else {
-            return Err(Error::damaged(format!("a part of a text index has {} segments", searcher.segment_readers().len())));
+            return Err(Error::damaged(format!(
+                "a part of a text index has {} segments",
+                searcher.segment_readers().len()
+            )));
         };
         let column = |name: &str| -> Result<Arc<dyn ColumnValues<u64>>> {
             Ok(segment.fast_fields().u64(name).map_err(error)?.first_or_default_col(0))
@@ -160,7 +159,8 @@ impl Part {
     pub fn end(&self, fields: &Fields, row: RowId, at: Lsn) -> Result<()> {
         let term = Term::from_field_u64(fields.row, row.0);
         let inverted = self.segment()?.inverted_index(fields.row).map_err(error)?;
-        let found = inverted.read_postings(&term, IndexRecordOption::Basic).map_err(|e| Error::io("read postings", &e))?;
+        let found =
+            inverted.read_postings(&term, IndexRecordOption::Basic).map_err(|e| Error::io("read postings", &e))?;
         let Some(mut postings) = found else { return Ok(()) };
         let mut document = postings.doc();
         while document != TERMINATED {

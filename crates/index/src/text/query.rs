@@ -165,7 +165,10 @@ impl Reader<'_> {
         }
         let distance = if self.rest.starts_with(|c: char| c.is_ascii_digit()) { self.number::<u8>()? } else { 1 };
         if !(1..=2).contains(&distance) {
-            return Err(Error::statement("22023", format!("a word may differ by 1 or 2 characters, not by {distance}")));
+            return Err(Error::statement(
+                "22023",
+                format!("a word may differ by 1 or 2 characters, not by {distance}"),
+            ));
         }
         Ok(Item::Fuzzy(word, distance))
     }

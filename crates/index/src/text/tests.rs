@@ -182,7 +182,8 @@ fn scores_are_those_of_tantivy() {
         for text in ["fox", "red AND hen", "\"green blue\"", "title:fox runs^2", "sleeps -high"] {
             let query = TextQuery::new(&options(), text, None).unwrap();
             let ours: Vec<f32> = snapshot.top(&query, 10, Lsn::MAX).unwrap().iter().map(|found| found.score).collect();
-            let wanted = searcher.search(&query::parse(text, None, &fields).unwrap(), &TopDocs::with_limit(10).order_by_score());
+            let wanted =
+                searcher.search(&query::parse(text, None, &fields).unwrap(), &TopDocs::with_limit(10).order_by_score());
             let wanted: Vec<f32> = wanted.unwrap().iter().map(|(score, _)| *score).collect();
             assert_eq!(ours, wanted, "{text}");
         }
@@ -216,6 +217,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..60)
 }
 
+/// When, which row, and what became of it.
+type Logged = (u64, u64, Option<[String; 2]>);
 type Rows = BTreeMap<u64, [String; 2]>;
 
 proptest! {
@@ -228,7 +231,7 @@ proptest! {
         let mut index = fresh(&env);
         let (mut history, mut since): (Vec<Rows>, u64) = (vec![Rows::new()], 0);
         index.checkpoint(Lsn(0)).unwrap();
-        let (mut upper, mut log): (u64, Vec<(u64, u64, Option<[String; 2]>)>) = (0, Vec::new());
+        let (mut upper, mut log): (u64, Vec<Logged>) = (0, Vec::new());
         for step in steps {
             let now = history.len() as u64;
             let mut change = |index: &TextIndex, row: u64, texts: Option<[String; 2]>| {

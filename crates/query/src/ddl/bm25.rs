@@ -42,7 +42,10 @@ fn text_column(table: &Table, column: &IndexColumn) -> Result<u16> {
         return Err(Error::statement("0A000", "access method \"bm25\" does not support ASC/DESC options"));
     }
     if let Some(class) = &column.operator_class {
-        return Err(Error::statement("42704", format!("operator class \"{class}\" does not exist for access method \"bm25\"")));
+        return Err(Error::statement(
+            "42704",
+            format!("operator class \"{class}\" does not exist for access method \"bm25\""),
+        ));
     }
     let Expr::Identifier(ident) = &column.column.expr else {
         return Err(Error::unsupported("a text index of an expression"));
@@ -85,8 +88,9 @@ fn set(column: &mut Bm25Column, name: &str, value: &str) -> Result<()> {
             column.boost = (boost * 100.0).round() as u32;
         }
         _ => {
-            return Err(Error::statement("22023", format!("unrecognized parameter \"{name}\""))
-                .with_hint("It is tokenizer, language, stopwords, positions or boost, for all columns or as column.option."));
+            return Err(Error::statement("22023", format!("unrecognized parameter \"{name}\"")).with_hint(
+                "It is tokenizer, language, stopwords, positions or boost, for all columns or as column.option.",
+            ));
         }
     }
     Ok(())

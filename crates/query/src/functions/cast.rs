@@ -143,7 +143,9 @@ fn convert(array: &ArrayRef, to: &Type, style: &TextStyle) -> Result<ArrayRef> {
     let mut builder = ColumnBuilder::new(to, array.len())?;
     for row in 0..array.len() {
         let value = match value_at(array, row, None)? {
-            Value::Text(text) if !matches!(to, Type::Varchar(_) | Type::Bit(_) | Type::Varbit(_)) => parse(&text, to, style)?,
+            Value::Text(text) if !matches!(to, Type::Varchar(_) | Type::Bit(_) | Type::Varbit(_)) => {
+                parse(&text, to, style)?
+            }
             other => cast(other, to, style)?,
         };
         builder.append(&value)?;

@@ -1,11 +1,11 @@
 use super::error::to_datafusion;
 use super::*;
-use std::sync::Arc;
 use crate::types::text::TextStyle;
 use crate::types::{print, value_at};
 use arrow::array::Array;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use nodedb_base::{Error, Type};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 fn context() -> SessionContext {

@@ -158,7 +158,8 @@ fn array_of_one_type(array: &Array) -> Option<Expr> {
         Expr::Cast { data_type: data_type @ DataType::Custom(..), .. } => Some(data_type.clone()),
         _ => None,
     })?;
-    let is_bare = |item: &Expr| matches!(parse::literal(item), Some(parse::LiteralText::Unknown(_) | parse::LiteralText::Null));
+    let is_bare =
+        |item: &Expr| matches!(parse::literal(item), Some(parse::LiteralText::Unknown(_) | parse::LiteralText::Null));
     if !array.elem.iter().any(is_bare) {
         return None;
     }

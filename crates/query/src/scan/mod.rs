@@ -103,7 +103,8 @@ impl TableProvider for TableScan {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
-        let is_text = |filter: &Expr| self.source.asking.is_some() && text::test_of(&self.source.table, filter).is_some();
+        let is_text =
+            |filter: &Expr| self.source.asking.is_some() && text::test_of(&self.source.table, filter).is_some();
         let of = |filter: &&Expr| match is_text(filter) {
             true => TableProviderFilterPushDown::Exact,
             false => TableProviderFilterPushDown::Inexact,

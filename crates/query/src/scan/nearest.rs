@@ -6,8 +6,8 @@
 
 use super::access::Access;
 use super::exec::{ScanExec, stream};
-use super::text::TextExec;
 use super::rows::{BatchReader, Source};
+use super::text::TextExec;
 use crate::text::TextFunctions;
 use crate::types::{TextStyle, cast, value_at};
 use arrow::array::{AsArray, RecordBatch};
@@ -34,8 +34,8 @@ use nodedb_base::{BitString, Error, Result, RowId, Type, Value};
 use nodedb_index::vector::{Hardness, Neighbourhood};
 use nodedb_index::{Index, Indexes, Nearest};
 use nodedb_store::View;
-use nodedb_vector::Vector;
 use nodedb_store::catalog::{DerivedIndex, Table, VectorClass};
+use nodedb_vector::Vector;
 use roaring::RoaringTreemap;
 use std::collections::HashSet;
 use std::fmt;

@@ -71,7 +71,8 @@ impl TextExec {
         let mut asked: Vec<Asked> = Vec::new();
         for test in filters.iter().filter_map(|filter| test_of(&source.table, filter)) {
             let definition = source.table.derived.iter().find(|index| index.id == test.index).cloned();
-            let definition = definition.ok_or_else(|| Error::statement("42704", "the text index does not exist any more"))?;
+            let definition =
+                definition.ok_or_else(|| Error::statement("42704", "the text index does not exist any more"))?;
             let query = Arc::new(functions.read(&test)?);
             asked.push(Asked { definition, test, query });
         }
@@ -213,7 +214,8 @@ fn texts(batch: &RecordBatch, columns: Range<usize>) -> Result<Vec<Vec<String>>>
 /// What a filter tests, if it is one of text.
 pub fn test_of(table: &Table, filter: &Expr) -> Option<TextTest> {
     let Expr::ScalarFunction(call) = filter else { return None };
-    let [Expr::Literal(index, _), Expr::Literal(query, _), Expr::Literal(column, _), texts @ ..] = &call.args[..] else {
+    let [Expr::Literal(index, _), Expr::Literal(query, _), Expr::Literal(column, _), texts @ ..] = &call.args[..]
+    else {
         return None;
     };
     let test = TextTest::of_constants(index, query, column)?;

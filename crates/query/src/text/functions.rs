@@ -7,9 +7,7 @@ use crate::types::{TextStyle, cast, value_at};
 use arrow::array::{ArrayRef, BooleanArray, Float32Array};
 use arrow::datatypes::DataType;
 use datafusion::common::{Result as DfResult, ScalarValue};
-use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use nodedb_base::{Error, Incarnation, Result, Type, Value};
 use nodedb_index::{Indexes, TextQuery};
 use nodedb_store::catalog::{Catalog, Method};

@@ -86,7 +86,9 @@ impl Arguments {
         for (at, arg) in args.args.iter().enumerate() {
             match arg {
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if at == 0 => read.set("table", expr)?,
-                FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } => read.set(&parse::name(name), expr)?,
+                FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } => {
+                    read.set(&parse::name(name), expr)?
+                }
                 FunctionArg::ExprNamed { name: Expr::Identifier(name), arg: FunctionArgExpr::Expr(expr), .. } => {
                     read.set(&parse::name(name), expr)?;
                 }
@@ -281,7 +283,9 @@ fn literal(name: &str, expr: &Expr) -> Result<String> {
 fn weights(expr: &Expr) -> Result<(f64, f64)> {
     let wrong = || wrong("weights are two numbers: ARRAY[1, 2] for text and vector");
     let Expr::Array(array) = expr else { return Err(wrong()) };
-    let number = |expr: &Expr| literal("weights", expr)?.parse::<f64>().ok().filter(|n| (0.0..=1e6).contains(n)).ok_or_else(wrong);
+    let number = |expr: &Expr| {
+        literal("weights", expr)?.parse::<f64>().ok().filter(|n| (0.0..=1e6).contains(n)).ok_or_else(wrong)
+    };
     match array.elem.as_slice() {
         [text, vector] => Ok((number(text)?, number(vector)?)),
         _ => Err(wrong()),

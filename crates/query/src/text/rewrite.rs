@@ -7,8 +7,7 @@ use nodedb_base::{Error, Result};
 use nodedb_store::catalog::{Catalog, DerivedIndex, Table};
 use sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, OrderBy,
-    OrderByKind, Query, Select,
-    SetExpr, TableFactor, Value as Literal, VisitMut, VisitorMut,
+    OrderByKind, Query, Select, SetExpr, TableFactor, Value as Literal, VisitMut, VisitorMut,
 };
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -128,7 +127,9 @@ fn searched(select: &Select, catalog: &Catalog) -> Vec<Searched> {
         for factor in std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)) {
             let TableFactor::Table { name, alias, args: None, .. } = factor else { continue };
             let Ok(relation) = parse::relation(name) else { continue };
-            let Some(table) = catalog.table(&relation).filter(|table| table.text_index(None).is_some()) else { continue };
+            let Some(table) = catalog.table(&relation).filter(|table| table.text_index(None).is_some()) else {
+                continue;
+            };
             let alias = alias.as_ref().map_or(relation, |alias| parse::name(&alias.name));
             tables.push(Searched { alias, table: table.clone(), query: None });
         }
@@ -204,7 +205,10 @@ impl Scope {
         let number = column.as_ref().and_then(|column| searched.table.column(column)).map(|at| at as u16);
         let index = searched.table.text_index(number).cloned();
         let Some(index) = index else {
-            return Err(Error::statement("42704", format!("column \"{}\" is in no text index", column.unwrap_or_default())));
+            return Err(Error::statement(
+                "42704",
+                format!("column \"{}\" is in no text index", column.unwrap_or_default()),
+            ));
         };
         let query = (right.clone(), column);
         searched.query.get_or_insert_with(|| (index.clone(), query.clone()));

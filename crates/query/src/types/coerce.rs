@@ -60,10 +60,12 @@ fn convert(value: Value, to: &Type, style: &TextStyle, kind: Kind) -> Result<Val
             to_time(value, to, style, kind)
         }
         Type::Array(element) => to_array(value, element, to, style, kind),
-        Type::Vector(_) | Type::Halfvec(_) | Type::Sparsevec(_) => match super::vectors::convert(value.clone(), to, style)? {
-            Some(converted) => Ok(converted),
-            None => from_text(value, to, style, kind),
-        },
+        Type::Vector(_) | Type::Halfvec(_) | Type::Sparsevec(_) => {
+            match super::vectors::convert(value.clone(), to, style)? {
+                Some(converted) => Ok(converted),
+                None => from_text(value, to, style, kind),
+            }
+        }
         Type::Bit(_) | Type::Varbit(_) => match value {
             Value::Bit(v) => Ok(Value::Bit(super::vectors::fit_bits(v, to, kind)?)),
             Value::Text(text) if kind == Kind::Explicit => {

@@ -7,8 +7,8 @@
 mod table;
 
 pub use table::{
-    Check, Column, DerivedIndex, ForeignKey, Hnsw, Index, IndexColumn, IndexSource, Method, PrimaryKey, Table,
-    Bm25, Bm25Column, VectorClass,
+    Bm25, Bm25Column, Check, Column, DerivedIndex, ForeignKey, Hnsw, Index, IndexColumn, IndexSource, Method,
+    PrimaryKey, Table, VectorClass,
 };
 
 use crate::keys;

@@ -117,16 +117,8 @@ pub enum VectorClass {
 
 impl VectorClass {
     /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::L2,
-        Self::InnerProduct,
-        Self::Cosine,
-        Self::L1,
-        Self::Linf,
-        Self::Pearson,
-        Self::Hamming,
-        Self::Jaccard,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::L2, Self::InnerProduct, Self::Cosine, Self::L1, Self::Linf, Self::Pearson, Self::Hamming, Self::Jaccard];
 
     /// The function in SQL that rows are sorted by.
     #[must_use]

@@ -3,8 +3,8 @@
 use super::super::error::{error_from_datafusion, to_datafusion};
 use super::operand::Kind;
 use crate::types::arrow::{data_type, type_of};
-use crate::types::coerce::bare_name;
 use crate::types::build::{column, wrong_dimensions};
+use crate::types::coerce::bare_name;
 use crate::types::{scalar, value_at};
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field, FieldRef};
@@ -130,7 +130,11 @@ impl AggregateUDFImpl for OfVectors {
     }
 
     fn set_monotonicity(&self, ty: &DataType) -> SetMonotonicity {
-        if Kind::of_type(ty).is_some() { SetMonotonicity::NotMonotonic } else { self.inner.inner().set_monotonicity(ty) }
+        if Kind::of_type(ty).is_some() {
+            SetMonotonicity::NotMonotonic
+        } else {
+            self.inner.inner().set_monotonicity(ty)
+        }
     }
 }
 

@@ -130,7 +130,8 @@ fn pairs(a: &SparseVector, b: &SparseVector, mut f: impl FnMut(f32, f32)) {
         match (left.peek(), right.peek()) {
             (Some((i, x)), Some((j, y))) if i == j => {
                 f(**x, **y);
-                (left.next(), right.next());
+                left.next();
+                right.next();
             }
             (Some((i, x)), Some((j, _))) if i < j => {
                 f(**x, 0.0);
@@ -173,7 +174,8 @@ fn sparse_cosine(a: &SparseVector, b: &SparseVector) -> f64 {
 
 /// How many bits of both bytes differ, and how many one has, and both have.
 fn counts(a: &BitString, b: &BitString) -> (u32, u32, u32) {
-    let each = a.bytes.iter().zip(&b.bytes).map(|(x, y)| ((x ^ y).count_ones(), (x | y).count_ones(), (x & y).count_ones()));
+    let each =
+        a.bytes.iter().zip(&b.bytes).map(|(x, y)| ((x ^ y).count_ones(), (x | y).count_ones(), (x & y).count_ones()));
     each.fold((0, 0, 0), |sum, next| (sum.0 + next.0, sum.1 + next.1, sum.2 + next.2))
 }
 

@@ -115,8 +115,7 @@ fn subvector(call: &Call<'_>) -> Result<ArrayRef> {
     let (vectors, kind) = Dense::first(call)?;
     let (starts, counts) = (call.values(1)?, call.values(2)?);
     each(call, &kind.any(), |row| {
-        let (Some(numbers), Some(start), Some(count)) =
-            (vectors.get(row), starts.integer(row)?, counts.integer(row)?)
+        let (Some(numbers), Some(start), Some(count)) = (vectors.get(row), starts.integer(row)?, counts.integer(row)?)
         else {
             return Ok(None);
         };
@@ -171,9 +170,7 @@ fn arithmetic(call: &Call<'_>, f: fn(f32, f32) -> f32, op: Op) -> Result<ArrayRe
 /// `array_to_vector(array, dimensions, false)`: the cast that pgvector has behind `::vector`.
 fn array_to_vector(call: &Call<'_>) -> Result<ArrayRef> {
     let arrays = call.values(0)?;
-    each(call, &Type::Vector(0), |row| {
-        crate::types::cast(arrays.get(row)?, &Type::Vector(0), &call.style).map(Some)
-    })
+    each(call, &Type::Vector(0), |row| crate::types::cast(arrays.get(row)?, &Type::Vector(0), &call.style).map(Some))
 }
 
 fn order(call: &Call<'_>) -> Result<ArrayRef> {

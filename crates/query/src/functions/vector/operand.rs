@@ -77,10 +77,13 @@ impl Kind {
         if a == b {
             return Ok(());
         }
-        Err(Error::statement("22000", match self {
-            Self::Bits => format!("different bit lengths {a} and {b}"),
-            kind => format!("different {} dimensions {a} and {b}", kind.name()),
-        }))
+        Err(Error::statement(
+            "22000",
+            match self {
+                Self::Bits => format!("different bit lengths {a} and {b}"),
+                kind => format!("different {} dimensions {a} and {b}", kind.name()),
+            },
+        ))
     }
 }
 

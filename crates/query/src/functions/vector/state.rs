@@ -61,7 +61,7 @@ fn array(count: f64, sums: Vec<f64>) -> Value {
 fn mean(call: &Call<'_>, name: &str, kind: Kind) -> Result<ArrayRef> {
     let states = call.values(0)?;
     each(call, &kind.any(), |row| match state(&states, row, name)? {
-        Some((count, _)) if count == 0.0 => Ok(None),
+        Some((0.0, _)) => Ok(None),
         Some((count, sums)) => {
             check(&sums, kind.name())?;
             kind.value(sums.iter().map(|sum| (sum / count) as f32).collect()).map(Some)
