@@ -156,8 +156,7 @@ fn distance<'q>(table: &Table, order: &'q OrderBy) -> Option<(VectorClass, usize
         return None;
     }
     let Expr::BinaryOp { left, op, right } = &sort.expr else { return None };
-    let said = op.to_string();
-    let class = VectorClass::ALL.into_iter().find(|class| class.operator() == Some(&said))?;
+    let class = VectorClass::of_operator(&op.to_string())?;
     match (column(table, left), column(table, right)) {
         (Some(at), None) => Some((class, at, right)),
         (None, Some(at)) => Some((class, at, left)),

@@ -86,7 +86,7 @@ pub fn number(text: &str) -> Expr {
     Expr::Value(Literal::Number(text.to_owned(), false).with_empty_span())
 }
 
-fn string(text: impl Into<String>) -> Expr {
+pub fn string(text: impl Into<String>) -> Expr {
     Expr::Value(Literal::SingleQuotedString(text.into()).with_empty_span())
 }
 
@@ -134,13 +134,7 @@ fn interval_literal(interval: &Interval) -> Result<Option<Expr>> {
         Some(field) if text.parse::<f64>().is_ok() => format!("{text} {}", field.to_string().to_lowercase()),
         Some(_) => return Err(Error::unsupported(interval)),
     };
-    Ok(Some(Expr::Cast {
-        kind: CastKind::DoubleColon,
-        expr: Box::new(string(text)),
-        data_type: DataType::Interval { fields: None, precision: None },
-        array: false,
-        format: None,
-    }))
+    Ok(Some(cast_to(string(text), DataType::Interval { fields: None, precision: None })))
 }
 
 /// `B'101'`
@@ -148,7 +142,7 @@ fn bit_literal(bits: &str) -> Expr {
     cast_to(string(bits), DataType::VarBit(None))
 }
 
-fn cast_to(expr: Expr, data_type: DataType) -> Expr {
+pub fn cast_to(expr: Expr, data_type: DataType) -> Expr {
     Expr::Cast { kind: CastKind::DoubleColon, expr: Box::new(expr), data_type, array: false, format: None }
 }
 

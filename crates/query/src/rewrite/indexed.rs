@@ -83,13 +83,11 @@ fn name_of(column: &Expr) -> Option<String> {
 fn distance<'e>(order: &'e Expr, table: &Table) -> Option<(VectorClass, &'e Expr)> {
     let (class, sides) = match order {
         Expr::BinaryOp { left, op, right } => {
-            let said = op.to_string();
-            let class = VectorClass::ALL.into_iter().find(|class| class.operator() == Some(&said))?;
-            (class, vec![left.as_ref(), right.as_ref()])
+            (VectorClass::of_operator(&op.to_string())?, vec![left.as_ref(), right.as_ref()])
         }
         Expr::Function(function) => {
             let name = super::last_name(&function.name);
-            let class = VectorClass::ALL.into_iter().find(|class| class.function() == name)?;
+            let class = VectorClass::of_function(&name)?;
             let FunctionArguments::List(list) = &function.args else { return None };
             let sides = list.args.iter().filter_map(|arg| match arg {
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),

@@ -1,10 +1,10 @@
 //! `ORDER BY embedding <=> (SELECT ...)`: what rows are to be near to is found out first, so that an index can be asked.
 
+use super::exprs::{cast_to, string};
 use nodedb_base::Value;
 use nodedb_store::catalog::VectorClass;
 use sqlparser::ast::{
-    CastKind, DataType, Expr, Ident, ObjectName, OrderByKind, Query, TableFactor, Value as Literal, Visit, VisitMut,
-    Visitor, VisitorMut,
+    DataType, Expr, Ident, ObjectName, OrderByKind, Query, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
 };
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -38,8 +38,7 @@ fn literal(value: &Value) -> Option<Expr> {
         _ => return None,
     };
     let text = crate::types::print(value, &crate::types::TextStyle::default());
-    let text = Expr::Value(Literal::SingleQuotedString(text).with_empty_span());
-    Some(Expr::Cast { kind: CastKind::DoubleColon, expr: Box::new(text), data_type: ty, array: false, format: None })
+    Some(cast_to(string(text), ty))
 }
 
 #[derive(Default)]
@@ -60,8 +59,7 @@ impl Visitor for Found {
         };
         for order in orders {
             let Expr::BinaryOp { left, op, right } = &order.expr else { continue };
-            let said = op.to_string();
-            if !VectorClass::ALL.iter().any(|class| class.operator() == Some(&said)) {
+            if VectorClass::of_operator(&op.to_string()).is_none() {
                 continue;
             }
             for side in [left.as_ref(), right.as_ref()] {

@@ -216,6 +216,40 @@ impl ExecutionPlan for ScanExec {
     }
 }
 
+/// The rows of a search, which begins when the first is asked for.
+pub enum Batches {
+    Waiting(Box<dyn FnOnce() -> Result<Batches> + Send>),
+    Found(std::vec::IntoIter<RecordBatch>),
+    Read(Box<BatchReader>),
+}
+
+impl Batches {
+    /// Begins, if it has not begun.
+    fn begin(&mut self) -> Result<()> {
+        if let Self::Waiting(_) = self
+            && let Self::Waiting(search) = std::mem::replace(self, Self::Found(Vec::new().into_iter()))
+        {
+            *self = search()?;
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Err(e) = self.begin() {
+            return Some(Err(e));
+        }
+        match self {
+            Self::Waiting(_) => None,
+            Self::Found(batches) => batches.next().map(Ok),
+            Self::Read(reader) => reader.next(),
+        }
+    }
+}
+
 /// Batches as the output of an operator, which is measured.
 pub fn stream(
     batches: impl Iterator<Item = Result<RecordBatch>> + Send + 'static,

@@ -5,7 +5,7 @@
 //! in the end all rows.
 
 use super::access::Access;
-use super::exec::{ScanExec, stream};
+use super::exec::{Batches, ScanExec, stream};
 use super::rows::{BatchReader, Source};
 use super::text::TextExec;
 use crate::text::TextFunctions;
@@ -175,36 +175,8 @@ impl ExecutionPlan for NearestExec {
             filter: self.filter.clone(),
             counts: Counts::new(&self.metrics, partition),
         };
-        let batches = Batches::Waiting(Box::new(search));
+        let batches = Batches::Waiting(Box::new(move || search.run()));
         Ok(stream(batches, &self.schema, BaselineMetrics::new(&self.metrics, partition)))
-    }
-}
-
-/// The rows of a search, which begins when the first is asked for.
-enum Batches {
-    Waiting(Box<Search>),
-    Found(std::vec::IntoIter<RecordBatch>),
-    All(Box<BatchReader>),
-}
-
-impl Iterator for Batches {
-    type Item = Result<RecordBatch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if let Self::Waiting(search) = self {
-            match search.run() {
-                Ok(begun) => *self = begun,
-                Err(e) => {
-                    *self = Self::Found(Vec::new().into_iter());
-                    return Some(Err(e));
-                }
-            }
-        }
-        match self {
-            Self::Waiting(_) => None,
-            Self::Found(batches) => batches.next().map(Ok),
-            Self::All(reader) => reader.next(),
-        }
     }
 }
 
@@ -306,11 +278,11 @@ impl Search {
         if rows.len() > FEW_ROWS as u64 {
             let found = self.ask(nearest, self.question.k, Some(&rows))?;
             if found.len() >= self.question.k {
-                return Ok(Batches::All(Box::new(self.read(found)?)));
+                return Ok(Batches::Read(Box::new(self.read(found)?)));
             }
         }
         self.counts.exact.add(1);
-        Ok(Batches::All(Box::new(self.read(rows.iter().map(RowId).collect())?)))
+        Ok(Batches::Read(Box::new(self.read(rows.iter().map(RowId).collect())?)))
     }
 
     /// The rows that pass the filter, of which only the columns are read that it needs.
@@ -350,7 +322,7 @@ impl Search {
     fn all(&self) -> Result<Batches> {
         self.counts.exact.add(1);
         let reader = BatchReader::new(self.source.clone(), self.schema.clone(), self.access.clone(), false, None)?;
-        Ok(Batches::All(Box::new(reader)))
+        Ok(Batches::Read(Box::new(reader)))
     }
 
     fn read(&self, rows: Vec<RowId>) -> Result<BatchReader> {
@@ -503,7 +475,7 @@ pub fn asked(indexes: &Indexes, index: &DerivedIndex, table: &Table, view: &View
 fn distance(order: &Arc<dyn PhysicalExpr>) -> Option<(VectorClass, usize, Value)> {
     let call = order.downcast_ref::<ScalarFunctionExpr>()?;
     let name = if call.name() == "l2_squared_distance" { "l2_distance" } else { call.name() };
-    let class = VectorClass::ALL.into_iter().find(|class| class.function() == name)?;
+    let class = VectorClass::of_function(name)?;
     let [a, b] = call.args() else { return None };
     let (column, constant) = match (a.downcast_ref::<Column>(), b.downcast_ref::<Column>()) {
         (Some(column), None) => (column, b),

@@ -5,7 +5,7 @@
 //! being filled, of a time before it was made.
 
 use super::access::Access;
-use super::exec::stream;
+use super::exec::{Batches, stream};
 use super::nearest::{Filter, asked, passing};
 use super::rows::{BatchReader, Source};
 use super::table_fields;
@@ -234,34 +234,6 @@ fn are_of_index<'n>(table: &'n Table, test: &TextTest, names: impl Iterator<Item
     names.eq(definition.columns.iter().map(name))
 }
 
-/// The rows of a search.
-enum Batches {
-    Waiting(Box<TextExec>),
-    Found(std::vec::IntoIter<RecordBatch>),
-    Read(Box<BatchReader>),
-}
-
-impl Iterator for Batches {
-    type Item = Result<RecordBatch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if let Self::Waiting(search) = self {
-            match search.run() {
-                Ok(begun) => *self = begun,
-                Err(e) => {
-                    *self = Self::Found(Vec::new().into_iter());
-                    return Some(Err(e));
-                }
-            }
-        }
-        match self {
-            Self::Waiting(_) => None,
-            Self::Found(batches) => batches.next().map(Ok),
-            Self::Read(reader) => reader.next(),
-        }
-    }
-}
-
 impl DisplayAs for TextExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Text: {}", self.source.table.name)?;
@@ -313,7 +285,8 @@ impl ExecutionPlan for TextExec {
         if partition != 0 {
             return Err(to_datafusion(Error::internal("a text search has one partition")));
         }
-        let batches = Batches::Waiting(Box::new(self.clone()));
+        let search = self.clone();
+        let batches = Batches::Waiting(Box::new(move || search.run()));
         Ok(stream(batches, &self.schema, BaselineMetrics::new(&self.metrics, partition)))
     }
 }

@@ -149,6 +149,18 @@ impl VectorClass {
         }
     }
 
+    /// What an operator of SQL sorts by.
+    #[must_use]
+    pub fn of_operator(operator: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.operator() == Some(operator))
+    }
+
+    /// What a function of SQL sorts by.
+    #[must_use]
+    pub fn of_function(function: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.function() == function)
+    }
+
     /// What its operator classes are called, between the type and `_ops`.
     #[must_use]
     pub const fn class(self) -> &'static str {
