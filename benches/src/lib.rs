@@ -10,6 +10,7 @@ pub mod ours;
 pub mod process;
 pub mod rows;
 pub mod sqlite;
+pub mod words;
 
 use nodedb_allocator as _;
 

@@ -1,15 +1,17 @@
 //! Full text: documents in parts of tantivy's, behind a tail in memory.
 //!
 //! ```text
-//!  commits -> tail --------> frozen -------> parts, merged with others of their size
-//!             searched as    being written   files, one segment of tantivy's each
-//!             parts in memory
+//!  commits -> tail ---------------> frozen -------> parts, merged with others of their size
+//!             searched as parts     being written   files, one segment of tantivy's each
+//!             in memory, the last
+//!             few one by one
 //! ```
 //!
 //! Everything tantivy is in here. A part is an index of tantivy's with one segment and never changes; which of its
 //! documents have ended, and when, is kept beside it, so that a reader sees the time that it reads. No thread of tantivy's
 //! runs: parts are written and merged by [`Kind::work`].
 
+mod alone;
 mod analysis;
 #[allow(unsafe_code, reason = "what tantivy asks of memory that it keeps slices of, with a proof")]
 mod directory;
@@ -20,6 +22,7 @@ mod search;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod wanted;
 
 pub use analysis::{Cut, LANGUAGES, TextColumn, TextOptions};
 pub use search::{Match, TextQuery, TextSnapshot};
@@ -338,10 +341,12 @@ impl Matches for TextIndex {
             let tails: Vec<_> = state.frozen.iter().cloned().chain([state.tail.clone()]).collect();
             (state.parts.clone(), tails)
         };
-        let sealed = parts.len();
+        let (sealed, mut few) = (parts.len(), Vec::new());
         for tail in &tails {
-            parts.extend(tail.parts(&self.fields)?);
+            let (of_tail, mut alone) = tail.made(&self.fields)?;
+            parts.extend(of_tail);
+            few.append(&mut alone);
         }
-        Ok(TextSnapshot::new(parts, tails, sealed))
+        Ok(TextSnapshot::new((parts, sealed), few, tails))
     }
 }

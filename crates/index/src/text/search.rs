@@ -1,23 +1,28 @@
 //! Searching: one query over all parts and the tail, as of a commit, with one set of statistics.
 
+use super::alone::{Analyzers, Matcher, Own};
 use super::analysis::{Fields, TextOptions};
 use super::part::{Document, Part, error};
 use super::query;
-use super::tail::Tail;
+use super::tail::{Alone, Tail};
+use super::wanted::Wanted;
 use nodedb_base::{Error, Lsn, Result, RowId};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Range;
 use std::sync::Arc;
-use tantivy::query::{Bm25StatisticsProvider, EnableScoring, Query, Weight};
+use tantivy::query::{Bm25StatisticsProvider, EmptyQuery, EnableScoring, Query, Weight};
 use tantivy::schema::Field;
 use tantivy::snippet::{SnippetGenerator, collapse_overlapped_ranges};
 use tantivy::{Searcher, Term};
 
 /// A query over the columns of an index, which can be asked of the index and of single rows.
 pub struct TextQuery {
-    fields: Fields,
-    query: Box<dyn Query>,
+    pub(super) fields: Fields,
+    /// `None` if nothing is left of it: it matches nothing.
+    wanted: Option<Wanted>,
+    /// The same in tantivy's terms.
+    pub(super) query: Box<dyn Query>,
 }
 
 impl std::fmt::Debug for TextQuery {
@@ -45,8 +50,9 @@ impl TextQuery {
     /// column that keeps no positions.
     pub fn new(options: &TextOptions, text: &str, column: Option<&str>) -> Result<Self> {
         let fields = Fields::new(options)?;
-        let query = query::parse(text, column, &fields)?;
-        Ok(Self { fields, query })
+        let wanted = Wanted::of(&query::read(text)?, column, &fields)?;
+        let query = wanted.as_ref().map_or_else(|| Box::new(EmptyQuery) as Box<dyn Query>, Wanted::query);
+        Ok(Self { fields, wanted, query })
     }
 
     /// Whether rows match, by themselves.
@@ -83,27 +89,50 @@ impl TextQuery {
         rows: impl IntoIterator<Item = Vec<String>>,
         statistics: Option<&TextSnapshot>,
     ) -> Result<Vec<Option<f32>>> {
-        let document = |(at, texts)| Document { row: RowId(at as u64), version: Lsn::ZERO, texts };
-        let documents: Vec<_> = rows.into_iter().enumerate().map(document).collect();
-        let mut scores = vec![None; documents.len()];
-        if documents.is_empty() {
+        let mut analyzers = Analyzers::new(&self.fields)?;
+        let (mut kept, mut terms) = (Vec::new(), Vec::new());
+        for texts in rows {
+            terms.push(analyzers.cut(&texts));
+            kept.push(texts);
+        }
+        let own = Own(&terms);
+        let statistics = statistics.map_or(&own as &dyn Bm25StatisticsProvider, |index| index);
+        match self.matcher(statistics)? {
+            Some(matcher) => Ok(terms.iter().map(|terms| matcher.score(terms)).collect()),
+            None => self.by_tantivy(kept, statistics),
+        }
+    }
+
+    /// The query for documents alone; `None` if only tantivy can tell, or if nothing is wanted.
+    fn matcher(&self, statistics: &dyn Bm25StatisticsProvider) -> Result<Option<Matcher>> {
+        let Some(wanted) = &self.wanted else { return Ok(None) };
+        Matcher::new(wanted, statistics).map_err(error)
+    }
+
+    /// The scores of rows that match, by an index that is made of them.
+    pub(super) fn by_tantivy(
+        &self,
+        rows: Vec<Vec<String>>,
+        statistics: &dyn Bm25StatisticsProvider,
+    ) -> Result<Vec<Option<f32>>> {
+        let mut scores = vec![None; rows.len()];
+        if self.wanted.is_none() || rows.is_empty() {
             return Ok(scores);
         }
+        let document = |(at, texts)| Document { row: RowId(at as u64), version: Lsn::ZERO, texts };
+        let documents: Vec<_> = rows.into_iter().enumerate().map(document).collect();
         let part = Part::in_memory(&self.fields, &documents)?;
-        let weight = match statistics {
-            Some(index) => self.weight(index, part.searcher())?,
-            None => self.query.weight(EnableScoring::enabled_from_searcher(part.searcher())).map_err(error)?,
-        };
         let mut set = |document: u32, score| {
             if let Some(of_row) = scores.get_mut(document as usize) {
                 *of_row = Some(score);
             }
         };
+        let weight = self.weight(statistics, part.searcher())?;
         weight.for_each(part.segment()?, &mut set).map_err(error)?;
         Ok(scores)
     }
 
-    fn weight(&self, statistics: &TextSnapshot, searcher: &Searcher) -> Result<Box<dyn Weight>> {
+    fn weight(&self, statistics: &dyn Bm25StatisticsProvider, searcher: &Searcher) -> Result<Box<dyn Weight>> {
         let scoring = EnableScoring::enabled_from_statistics_provider(statistics, searcher);
         self.query.weight(scoring).map_err(error)
     }
@@ -138,9 +167,11 @@ impl TextQuery {
 #[derive(Debug)]
 pub struct TextSnapshot {
     parts: Vec<Arc<Part>>,
-    tails: Vec<Arc<Tail>>,
     /// How many of the parts are files.
     sealed: usize,
+    /// Documents in no part.
+    few: Vec<Arc<Alone>>,
+    tails: Vec<Arc<Tail>>,
 }
 
 /// What a document is compared by: the better one is less.
@@ -170,14 +201,18 @@ fn least(best: &BinaryHeap<Ranked>, k: usize) -> f32 {
 }
 
 impl TextSnapshot {
-    pub(super) fn new(parts: Vec<Arc<Part>>, tails: Vec<Arc<Tail>>, sealed: usize) -> Self {
-        Self { parts, tails, sealed }
+    pub(super) fn new(
+        (parts, sealed): (Vec<Arc<Part>>, usize),
+        few: Vec<Arc<Alone>>,
+        tails: Vec<Arc<Tail>>,
+    ) -> Self {
+        Self { parts, sealed, few, tails }
     }
 
     /// Documents, ended ones included.
     #[must_use]
     pub fn documents(&self) -> usize {
-        self.parts.iter().map(|part| part.len()).sum()
+        self.few.len() + self.parts.iter().map(|part| part.len()).sum::<usize>()
     }
 
     /// How many parts are searched: in files, and in memory.
@@ -186,11 +221,34 @@ impl TextSnapshot {
         (self.sealed, self.parts.len() - self.sealed)
     }
 
+    /// Whether no newer document has taken the place of this one as of a commit.
+    fn stays(&self, row: RowId, version: Lsn, at: Lsn) -> bool {
+        version <= at && self.tails.iter().all(|tail| tail.leaves(row, version, at))
+    }
+
     /// The row of a document that is there as of a commit.
     fn visible(&self, part: &Part, document: u32, at: Lsn) -> Option<(RowId, Lsn)> {
         let (row, version) = part.key(document);
-        let stays = || self.tails.iter().all(|tail| tail.leaves(row, version, at));
-        (version <= at && !part.has_ended(document, at) && stays()).then_some((row, version))
+        (!part.has_ended(document, at) && self.stays(row, version, at)).then_some((row, version))
+    }
+
+    /// The documents in no part that are there as of a commit.
+    fn visible_few(&self, at: Lsn) -> impl Iterator<Item = &Arc<Alone>> {
+        self.few.iter().filter(move |alone| self.stays(alone.document.row, alone.document.version, at))
+    }
+
+    /// Those of them that match.
+    fn of_few(&self, query: &TextQuery, at: Lsn) -> Result<Vec<Match>> {
+        let few: Vec<_> = self.visible_few(at).collect();
+        let scores = match query.matcher(self)? {
+            _ if few.is_empty() => Vec::new(),
+            Some(matcher) => few.iter().map(|alone| matcher.score(&alone.terms)).collect(),
+            None => query.by_tantivy(few.iter().map(|alone| alone.document.texts.clone()).collect(), self)?,
+        };
+        let found = |(alone, score): (&Arc<Alone>, Option<f32>)| {
+            Some(Match { row: alone.document.row, version: alone.document.version, score: score? })
+        };
+        Ok(few.into_iter().zip(scores).filter_map(found).collect())
     }
 
     /// The `k` best rows as of a commit, the best first.
@@ -216,7 +274,8 @@ impl TextSnapshot {
             };
             weight.for_each_pruning(threshold, part.segment()?, &mut take).map_err(error)?;
         }
-        Ok(best.into_sorted_vec().into_iter().map(|Ranked(found)| found).collect())
+        best.extend(self.of_few(query, at)?.into_iter().map(Ranked));
+        Ok(best.into_sorted_vec().into_iter().take(k).map(|Ranked(found)| found).collect())
     }
 
     /// All rows as of a commit, by their numbers.
@@ -228,7 +287,8 @@ impl TextSnapshot {
             let documents = 0..part.len() as u32;
             documents.filter_map(|document| self.visible(part, document, at)).map(|(row, _)| row).collect::<Vec<_>>()
         };
-        let mut rows: Vec<RowId> = self.parts.iter().flat_map(visible).collect();
+        let few = self.visible_few(at).map(|alone| alone.document.row);
+        let mut rows: Vec<RowId> = self.parts.iter().flat_map(visible).chain(few).collect();
         rows.sort_unstable();
         match rows.windows(2).find(|pair| pair.first() == pair.last()) {
             Some(pair) => Err(Error::damaged(format!("a text index has row {:?} twice", pair.first()))),
@@ -241,7 +301,7 @@ impl TextSnapshot {
     /// # Errors
     /// `Damaged` if a file is.
     pub fn all(&self, query: &TextQuery, at: Lsn) -> Result<Vec<RowId>> {
-        let mut rows = Vec::new();
+        let mut rows: Vec<RowId> = self.of_few(query, at)?.iter().map(|found| found.row).collect();
         for part in self.parts.iter().filter(|part| part.len() > 0) {
             // With scores: without them tantivy takes a phrase with moves for one where each may be moved.
             let weight = query.weight(self, part.searcher())?;
@@ -256,14 +316,16 @@ impl TextSnapshot {
 
 impl Bm25StatisticsProvider for TextSnapshot {
     fn total_num_tokens(&self, field: Field) -> tantivy::Result<u64> {
-        self.parts.iter().map(|part| part.searcher().total_num_tokens(field)).sum()
+        let of_parts = self.parts.iter().map(|part| part.searcher().total_num_tokens(field));
+        of_parts.chain(self.few.iter().map(|alone| alone.terms.total_num_tokens(field))).sum()
     }
 
     fn total_num_docs(&self) -> tantivy::Result<u64> {
-        self.parts.iter().map(|part| part.searcher().total_num_docs()).sum()
+        Ok(self.documents() as u64)
     }
 
     fn doc_freq(&self, term: &Term) -> tantivy::Result<u64> {
-        self.parts.iter().map(|part| part.searcher().doc_freq(term)).sum()
+        let of_parts = self.parts.iter().map(|part| part.searcher().doc_freq(term));
+        of_parts.chain(self.few.iter().map(|alone| alone.terms.doc_freq(term))).sum()
     }
 }

@@ -1,5 +1,6 @@
 //! What has been committed and is in no file yet: documents, and which rows they replace.
 
+use super::alone::{Analyzers, Terms};
 use super::analysis::Fields;
 use super::part::{Document, Part};
 use nodedb_base::{Lsn, Result, RowId};
@@ -8,17 +9,36 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The newest changes. A commit only appends; whoever searches first makes a part of what has come since.
+/// So few documents are looked at one by one: tantivy clears 8 MB of memory for each part that it makes.
+const FEW: usize = if cfg!(test) { 4 } else { 64 };
+
+/// The newest changes. A commit only appends; whoever searches first takes the words of what has come since, or makes a part
+/// of it if it is much.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
     documents: RwLock<Vec<Arc<Document>>>,
     /// When each row changed.
     changed: RwLock<HashMap<RowId, Vec<Lsn>>>,
-    /// Parts in memory of the documents from a number on, each larger than the next.
-    parts: Mutex<Vec<(usize, Arc<Part>)>>,
+    made: Mutex<Made>,
     bytes: AtomicUsize,
     /// Bytes of the parts.
     indexed: AtomicUsize,
+}
+
+/// What searches have made of the documents.
+#[derive(Debug, Default)]
+struct Made {
+    /// Parts in memory of the documents from a number on, each larger than the next.
+    parts: Vec<(usize, Arc<Part>)>,
+    /// The documents behind those of the parts.
+    few: Vec<Arc<Alone>>,
+}
+
+/// A document that is in no part yet.
+#[derive(Debug)]
+pub(super) struct Alone {
+    pub document: Arc<Document>,
+    pub terms: Terms,
 }
 
 impl Tail {
@@ -83,27 +103,34 @@ impl Tail {
         changed.iter().filter_map(|(row, changes)| Some((*row, *changes.iter().min()?))).collect()
     }
 
-    /// Parts in memory that hold all documents. Small ones are made one as they come, so that there are few: each document
-    /// is written anew as often as the number of documents has doubled.
-    pub fn parts(&self, fields: &Fields) -> Result<Vec<Arc<Part>>> {
-        let mut parts = self.parts.lock();
-        let (covered, fresh) = {
-            let documents = self.documents.read();
-            let covered = parts.last().map_or(0, |(from, part)| from + part.len());
-            (covered, documents.len() - covered)
-        };
-        if fresh > 0 {
-            let mut from = covered;
-            while let Some((start, part)) = parts.last()
-                && part.len() <= covered + fresh - from
-            {
-                from = *start;
-                parts.pop();
-            }
-            let documents: Vec<_> = self.documents.read().get(from..covered + fresh).unwrap_or_default().to_vec();
-            parts.push((from, Arc::new(Part::in_memory(fields, documents.iter().map(|d| &**d))?)));
-            self.indexed.store(parts.iter().map(|(_, part)| part.bytes).sum(), Ordering::Relaxed);
+    /// Parts in memory and documents beside them, which together are all. Small parts are made one as they come, so that
+    /// there are few: each document is written anew as often as the number of documents has doubled.
+    pub fn made(&self, fields: &Fields) -> Result<(Vec<Arc<Part>>, Vec<Arc<Alone>>)> {
+        let mut made = self.made.lock();
+        let covered = made.parts.last().map_or(0, |(from, part)| from + part.len());
+        let all = self.len();
+        if all - covered > FEW {
+            made.few.clear();
+            self.cover(&mut made.parts, covered, all, fields)?;
+        } else if all > covered + made.few.len() {
+            let mut analyzers = Analyzers::new(fields)?;
+            let fresh = self.documents.read().get(covered + made.few.len()..all).unwrap_or_default().to_vec();
+            made.few.extend(fresh.into_iter().map(|document| {
+                let terms = analyzers.cut(&document.texts);
+                Arc::new(Alone { document, terms })
+            }));
         }
-        Ok(parts.iter().map(|(_, part)| part.clone()).collect())
+        Ok((made.parts.iter().map(|(_, part)| part.clone()).collect(), made.few.clone()))
+    }
+
+    fn cover(&self, parts: &mut Vec<(usize, Arc<Part>)>, covered: usize, all: usize, fields: &Fields) -> Result<()> {
+        let mut from = covered;
+        while let Some((start, _)) = parts.pop_if(|(_, part)| part.len() <= all - from) {
+            from = start;
+        }
+        let documents = self.documents.read().get(from..all).unwrap_or_default().to_vec();
+        parts.push((from, Arc::new(Part::in_memory(fields, documents.iter().map(|d| &**d))?)));
+        self.indexed.store(parts.iter().map(|(_, part)| part.bytes).sum(), Ordering::Relaxed);
+        Ok(())
     }
 }

@@ -6,12 +6,11 @@ use crate::engine::Engine;
 use crate::outcome::{Column, Outcome};
 use crate::parse::{self, LiteralText};
 use crate::scan::access::{Access, integer};
-use crate::scan::{BatchReader, MOST_ROWS, Source, Target, asked};
+use crate::scan::{BatchReader, MOST_ROWS, Source, Target, asked, of_numbers};
 use crate::statement::Statement;
-use crate::types::{arrow as mapping, build};
-use arrow::array::RecordBatch;
+use crate::types::arrow as mapping;
 use arrow::datatypes::{Schema, SchemaRef};
-use nodedb_base::{Error, Result, RowId, Type, Value};
+use nodedb_base::{Result, RowId, Type, Value};
 use nodedb_index::vector::Neighbourhood;
 use nodedb_store::catalog::{DerivedIndex, Table, VectorClass};
 use nodedb_store::{Transaction, View};
@@ -62,9 +61,6 @@ impl NearestPlan {
         }
         view.note_table(self.table.incarnation)?;
         let rows: Vec<RowId> = found.iter().map(|neighbour| neighbour.row).collect();
-        if let Some(batch) = self.keys(&rows)? {
-            return Ok(Some(Outcome::of_batches(self.named.clone(), std::iter::once(Ok(batch)), None)));
-        }
         let source = Source {
             table: self.table.clone(),
             types: self.types.clone(),
@@ -73,6 +69,9 @@ impl NearestPlan {
             limited: true,
             asking: None,
         };
+        if let Some(batches) = of_numbers(&source, &self.schema, &rows)? {
+            return Ok(Some(Outcome::of_batches(self.named.clone(), batches.into_iter().map(Ok), None)));
+        }
         let batches = BatchReader::new(source, self.schema.clone(), Access::Points(rows), false, None)?;
         Ok(Some(Outcome::of_batches(self.named.clone(), batches, None)))
     }
@@ -85,25 +84,6 @@ impl NearestPlan {
         let names: Vec<_> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
         let (table, index, names) = (&self.table.name, &self.index.name, names.join(", "));
         Some(format!("Nearest: {table}, index {index} (approximate, {how}), first {k}, in order, columns [{names}]"))
-    }
-
-    /// The rows without reading them, where only the column is wanted that is the row id.
-    fn keys(&self, rows: &[RowId]) -> Result<Option<RecordBatch>> {
-        let row_key = self.table.row_key();
-        if row_key.is_none() || !self.columns.iter().all(|column| Some(*column) == row_key) {
-            return Ok(None);
-        }
-        let mut arrays = Vec::with_capacity(self.columns.len());
-        for column in self.named.iter() {
-            let key = |row: &RowId| match column.ty {
-                Type::Int2 => i16::try_from(row.to_key()).map_or(Value::Null, Value::Int2),
-                Type::Int4 => i32::try_from(row.to_key()).map_or(Value::Null, Value::Int4),
-                _ => Value::Int8(row.to_key()),
-            };
-            arrays.push(build::column(&column.ty, &rows.iter().map(key).collect::<Vec<_>>())?);
-        }
-        let batch = RecordBatch::try_new(self.schema.clone(), arrays);
-        batch.map(Some).map_err(|e| Error::internal(format!("could not make a batch of keys: {e}")))
     }
 
     fn question(&self, statement: &Statement<'_>) -> Option<Question> {

@@ -15,7 +15,7 @@ pub use bounds::IndexedExpr;
 pub use exec::{ScanExec, describe};
 pub use nearest::{Asking, MOST_ROWS, Target, TopByIndex, asked};
 pub use order::OrderByKey;
-pub use rows::{BatchReader, Source};
+pub use rows::{BatchReader, Source, of_numbers};
 
 use crate::engine::Engine;
 use crate::error::to_datafusion;

@@ -2,9 +2,9 @@
 
 use super::access::Access;
 use crate::types::ColumnBuilder;
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt64Builder};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt64Array, UInt64Builder};
 use arrow::datatypes::SchemaRef;
-use nodedb_base::{Error, Incarnation, Result, RowId, Type};
+use nodedb_base::{Error, Incarnation, Result, RowId, Type, Value};
 use nodedb_store::catalog::Table;
 use nodedb_store::row::{Cell, Cells};
 use nodedb_store::{KeyRange, Keys, Row, Rows, View};
@@ -185,6 +185,42 @@ impl BatchReader {
         RecordBatch::try_new_with_options(self.schema.clone(), builders.finish(columns)?, &options)
             .map_err(|e| Error::internal(format!("could not make a batch of rows: {e}")))
     }
+}
+
+/// Batches of rows that an index has found as of the reader's commit, without reading them; `None` if other columns are wanted
+/// than the row's number and the key that is one with it.
+///
+/// # Errors
+/// `Internal` if the columns do not fit the schema.
+pub fn of_numbers(source: &Source, schema: &SchemaRef, rows: &[RowId]) -> Result<Option<Vec<RecordBatch>>> {
+    let Source { table, types, columns, .. } = source;
+    let is_known = |column: &usize| *column == types.len() || Some(*column) == table.row_key();
+    if !columns.iter().all(is_known) {
+        return Ok(None);
+    }
+    rows.chunks(BATCH_ROWS).map(|rows| of_some_numbers(columns, types, schema, rows)).collect::<Result<_>>().map(Some)
+}
+
+fn of_some_numbers(columns: &[usize], types: &[Type], schema: &SchemaRef, rows: &[RowId]) -> Result<RecordBatch> {
+    let mut arrays: Vec<ArrayRef> = Vec::with_capacity(columns.len());
+    for column in columns {
+        let Some(ty) = types.get(*column) else {
+            arrays.push(Arc::new(rows.iter().map(|row| row.0).collect::<UInt64Array>()));
+            continue;
+        };
+        let mut builder = ColumnBuilder::new(ty, rows.len())?;
+        for row in rows {
+            match ty {
+                Type::Int2 => builder.append(&i16::try_from(row.to_key()).map_or(Value::Null, Value::Int2))?,
+                Type::Int4 => builder.append(&i32::try_from(row.to_key()).map_or(Value::Null, Value::Int4))?,
+                _ => builder.append(&Value::Int8(row.to_key()))?,
+            }
+        }
+        arrays.push(builder.finish()?);
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    RecordBatch::try_new_with_options(schema.clone(), arrays, &options)
+        .map_err(|e| Error::internal(format!("could not make a batch of keys: {e}")))
 }
 
 /// One builder for each column of the table that is wanted.

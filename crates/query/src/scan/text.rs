@@ -7,7 +7,7 @@
 use super::access::Access;
 use super::exec::{Batches, stream};
 use super::nearest::{Filter, asked, passing};
-use super::rows::{BatchReader, Source};
+use super::rows::{BatchReader, Source, of_numbers};
 use super::table_fields;
 use crate::error::to_datafusion;
 use crate::text::{TextFunctions, TextTest};
@@ -140,7 +140,10 @@ impl TextExec {
         let Some((k, filter)) = &self.best else {
             let mut rows = on(first, |snapshot| snapshot.all(&query.query, view.lsn()))?;
             rows.retain(is_allowed);
-            return Ok(Batches::Read(self.read(rows)?));
+            return Ok(match of_numbers(&self.source, &self.schema, &rows)? {
+                Some(batches) => Batches::Found(batches.into_iter()),
+                None => Batches::Read(self.read(rows)?),
+            });
         };
         let (mut batches, mut passed, mut seen, mut candidates) = (Vec::new(), 0, HashSet::new(), *k);
         loop {

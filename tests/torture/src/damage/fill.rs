@@ -32,7 +32,8 @@ pub struct Arguments {
 
 /// Settings under which some hundred flushes happen, but none that was not asked for in the last part.
 pub fn options() -> Options {
-    Options { memtable_bytes: Some(4 << 20), segment_bytes: 1 << 20, ..Options::default() }
+    let (memtable_bytes, segment_bytes) = (Some(4 << 20), 1 << 20);
+    Options { memtable_bytes, segment_bytes, vector_seal_threshold: 512, ..Options::default() }
 }
 
 /// Makes the database.

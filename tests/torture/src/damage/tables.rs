@@ -8,7 +8,7 @@ use nodedb::{Interval, Numeric, Value};
 /// All tables.
 pub const TABLES: [Table; 4] = [WIDE, NARROW, PAIRS, LARGE];
 
-/// A value of every type, three indexes beside the key.
+/// A value of every type; beside the key three indexes, and two derived ones of small entries.
 pub const WIDE: Table = Table {
     name: "wide",
     percent: 20,
@@ -19,6 +19,8 @@ pub const WIDE: Table = Table {
         "CREATE INDEX wide_i4 ON wide (i4)",
         "CREATE INDEX wide_t ON wide (t)",
         "CREATE INDEX wide_d ON wide (d, i2)",
+        "CREATE INDEX wide_near ON wide USING hnsw (v vector_l2_ops)",
+        "CREATE INDEX wide_words ON wide USING bm25 (t)",
     ],
     insert: "INSERT INTO wide VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
              $18, $19)",
@@ -65,11 +67,15 @@ pub const PAIRS: Table = Table {
     number: pairs_number,
 };
 
-/// Values that lie out of line.
+/// Values that lie out of line, and two derived indexes of them.
 pub const LARGE: Table = Table {
     name: "large",
     percent: 2,
-    schema: &["CREATE TABLE large (id BIGINT PRIMARY KEY, body TEXT NOT NULL, emb VECTOR(384))"],
+    schema: &[
+        "CREATE TABLE large (id BIGINT PRIMARY KEY, body TEXT NOT NULL, emb VECTOR(384))",
+        "CREATE INDEX large_near ON large USING hnsw (emb vector_l2_ops)",
+        "CREATE INDEX large_words ON large USING bm25 (body)",
+    ],
     insert: "INSERT INTO large VALUES ($1, $2, $3)",
     update: "UPDATE large SET body = $2, emb = $3 WHERE id = $1",
     delete: "DELETE FROM large WHERE id = $1",

@@ -3,6 +3,7 @@
 //! The database's own check comes last: whoever reads damaged data must be told while reading.
 
 use super::fill::{options, rows};
+use super::search::searches;
 use super::tables::{DAYS, GROUPS, I4, LARGE, NARROW, PAIRS, RUN, TABLES, TEXTS, Table, WIDE, is_changed, text};
 use crate::failure::{Failure, Result, ensure};
 use crate::sql::Client;
@@ -24,6 +25,7 @@ pub fn run(dir: &Path) -> Result<()> {
     narrow(&mut client, rows)?;
     pairs(&mut client, rows)?;
     ranges(&mut client, &LARGE, rows, "id", LARGE.rows(rows).cast_signed(), 4)?;
+    searches(&mut client, rows)?;
     database.check()?;
     drop(client);
     Ok(database.close()?)
