@@ -29,8 +29,8 @@ def main(directory):
     lines = (directory / "documents.txt").read_text().split("\n")
     db.execute("CREATE TABLE docs (id BIGINT PRIMARY KEY, body VARCHAR)")
     import pyarrow as pa
-    table = pa.table({"id": pa.array(range(len(lines)), pa.int64()), "body": pa.array(lines)})
-    db.execute("INSERT INTO docs SELECT * FROM table")
+    made = pa.table({"id": pa.array(range(len(lines)), pa.int64()), "body": pa.array(lines)})
+    db.execute("INSERT INTO docs SELECT * FROM made")
     rows = time.monotonic() - began
     db.execute("PRAGMA create_fts_index('docs', 'id', 'body', stemmer='none', stopwords='none', "
                "ignore='[^a-zA-Z0-9]+', strip_accents=0, lower=1)")

@@ -29,6 +29,24 @@ pub fn peak_memory() -> Result<u64> {
     Ok(field(&std::fs::read_to_string("/proc/self/status")?, "VmHWM:")? * 1024)
 }
 
+/// Memory in RAM, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory {
+    /// Of this process alone.
+    pub private: u64,
+    /// Files that are mapped.
+    pub mapped: u64,
+}
+
+/// The memory that this process has in RAM.
+///
+/// # Errors
+/// If there is no `/proc`.
+pub fn memory() -> Result<Memory> {
+    let text = std::fs::read_to_string("/proc/self/status")?;
+    Ok(Memory { private: field(&text, "RssAnon:")? * 1024, mapped: field(&text, "RssFile:")? * 1024 })
+}
+
 /// Seconds of processor time that all threads have used.
 ///
 /// # Errors

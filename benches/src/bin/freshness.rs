@@ -95,8 +95,16 @@ fn report(db: &Database, counts: &Counts, commits: u64, seconds: f64) -> Result<
     );
     figures.print();
     let mut session = db.blocking();
-    for row in session.query("SELECT index_name, state, entries, tail FROM nodedb_indexes", &[])?.iter() {
-        println!("{:?}", row.values()?);
+    let answers = "SELECT index_name, answers_growing, answers_building, answers_sealed, exact_scans FROM nodedb_indexes";
+    for row in session.query(answers, &[])?.iter() {
+        let name: String = row.get(0)?;
+        let [growing, building, sealed, scans] = [1, 2, 3, 4].map(|at| row.get::<i64>(at).map(|count| count as f64));
+        let (growing, building, sealed) = (growing?, building?, sealed?);
+        let all = (growing + building + sealed).max(1.0);
+        for (part, count) in [("growing", growing), ("building", building), ("sealed", sealed)] {
+            println!("{}", serde_json::json!({ "name": format!("{name}: share of {part}"), "ours": count / all }));
+        }
+        println!("{}", serde_json::json!({ "name": format!("{name}: exact scans"), "ours": scans? }));
     }
     if get(&counts.misses) + get(&counts.ghosts) + get(&counts.short) > 0 {
         return wrong("what was committed was not found, or what is gone was");

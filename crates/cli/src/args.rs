@@ -88,12 +88,13 @@ pub struct SqlArgs {
     pub stop_on_error: bool,
 }
 
-/// Fill a table from a CSV, JSON lines or Parquet file
+/// Fill a table from a CSV, JSON lines or Parquet file, or from a file of vectors
 ///
 /// The columns of the file go to the columns of the table with the same names; a column of the
 /// table that the file lacks stays NULL. A table that does not exist is made, with types that fit
 /// the first rows of the file, and the CREATE TABLE is shown: lists of fractions that have one
-/// length become vector(n), JSON objects jsonb.
+/// length become vector(n), JSON objects jsonb. The columns of .npy and .fvecs files are embedding,
+/// a vector(n), and id, its number from 0 on.
 ///
 /// All rows go in or none. Rows that are wrong are reported as FILE:LINE: SQLSTATE: message, ten
 /// at most; in a Parquet file the row counts as the line. The exit code is 1 if none went in.
@@ -151,7 +152,7 @@ pub struct ExportArgs {
 /// How a file of rows is written.
 #[derive(Debug, clap::Args)]
 pub struct FileFormatArgs {
-    /// Format of the file [default: by extension: .csv, .tsv, .jsonl, .ndjson, .json, .parquet]
+    /// Format of the file [default: by extension: .csv, .tsv, .jsonl, .ndjson, .json, .parquet, .npy, .fvecs]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub format: Option<FileFormat>,
 
@@ -174,6 +175,10 @@ pub enum FileFormat {
     Jsonl,
     /// Apache Parquet
     Parquet,
+    /// NumPy's table of floats; import only
+    Npy,
+    /// Vectors of floats, each behind its length; import only
+    Fvecs,
 }
 
 /// Load a small real data set, ask questions across modalities, survive a kill

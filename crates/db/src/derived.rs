@@ -14,7 +14,7 @@ use follow::Follower;
 use nodedb_base::{Error, Incarnation, Lsn, Result, RowId, StoredRows, Type};
 use nodedb_env::{Env, Join};
 use nodedb_index::vector::{VectorIndex, VectorOptions};
-use nodedb_index::{Alarm, Index, Indexes, Kind, State, TextIndex};
+use nodedb_index::{Alarm, Index, Indexes, JobKind, Kind, State, TextIndex};
 use nodedb_store::catalog::{DerivedIndex, Hnsw, Method, Table, VectorClass};
 use nodedb_store::{LogHold, Store, Transaction, TransactionOptions, View};
 use nodedb_vector::{Element, Metric, Quantisation};
@@ -339,9 +339,26 @@ impl Worker {
         self.follower.look_for_room();
     }
 
+    fn now(&self) -> i64 {
+        self.env.clock.now()
+    }
+
+    /// About how many rows there are.
+    fn rows_of(&self, table: &Table) -> Result<u64> {
+        let tx = self.reader()?;
+        let mut ends = [false, true].into_iter().map(|backward| -> Result<u64> {
+            let mut rows = tx.view().rows(table.incarnation, RowId(0), RowId(u64::MAX), backward)?;
+            Ok(rows.next().transpose()?.map_or(0, |row| row.id.0))
+        });
+        let (Some(first), Some(last)) = (ends.next(), ends.next()) else { return Ok(0) };
+        Ok(last?.saturating_sub(first?).saturating_add(1))
+    }
+
     fn do_jobs(&self, index: &Index) {
         while self.check_wanted(index).is_ok() {
+            let working = index.begin(JobKind::Build, self.now(), 0);
             let worked = catch_unwind(AssertUnwindSafe(|| index.kind().work()));
+            drop(working);
             match worked.unwrap_or_else(|_| Err(Error::internal("work on an index has panicked"))) {
                 Ok(true) => self.follower.look_for_room(),
                 Ok(false) => break,
@@ -368,7 +385,10 @@ impl Worker {
         if index.status().state != State::Ready || (index.durable() >= upper && index.pending() == 0) {
             return;
         }
-        if let Err(why) = index.checkpoint(upper) {
+        let working = index.begin(JobKind::Checkpoint, self.now(), 0);
+        let written = index.checkpoint(upper);
+        drop(working);
+        if let Err(why) = written {
             tracing::warn!(index = %index.name, %why, "an index could not be made durable; the log is kept for it");
             return;
         }
@@ -411,6 +431,7 @@ impl Worker {
         let index = Arc::new(Index::new(named, kind, Lsn::ZERO, self.alarm()));
         index.begin_backfill();
         self.indexes.put(index.clone());
+        let working = index.begin(JobKind::Fill, self.now(), self.rows_of(table)?);
         let hold = self.store.hold_log(self.store.last().next());
         let since = self.take_rows(table, definition, &index)?;
         index.kind().filled()?;
@@ -431,7 +452,7 @@ impl Worker {
         } else {
             self.indexes.remove(definition.id);
         }
-        drop(quiet);
+        drop((quiet, working));
         self.holds.insert(definition.id, hold);
         self.make_durable(&index);
         Ok(())
@@ -450,6 +471,7 @@ impl Worker {
             let large = |column| view.large(table.incarnation, row.id, column).map(|bytes| Some(bytes.to_vec()));
             follow::row_as_change(&types, &row, &definition.columns, large, |change| index.apply(change))?;
             if at % SOME_ROWS == 0 {
+                index.advance(at as u64);
                 self.check_wanted(index)?;
                 while index.kind().work()? {
                     self.check_wanted(index)?;

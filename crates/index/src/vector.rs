@@ -1,6 +1,6 @@
 //! Nearest neighbours: a vector collection as an index of a column.
 
-use crate::lifecycle::{Change, Kind, Size};
+use crate::lifecycle::{Answers, Change, Kind, Parts, Size};
 use nodedb_base::{Error, Lsn, Result, RowId};
 use nodedb_env::Env;
 use nodedb_vector::{
@@ -232,6 +232,17 @@ impl Kind for VectorIndex {
             tail,
             memory: stats.sealed_bytes + stats.growing_bytes,
             files: stats.file_bytes,
+            parts: Parts {
+                building: stats.frozen.0,
+                sealed: stats.sealed.len(),
+                in_memory: stats.in_memory,
+                with_codes: stats.with_codes,
+                mapped: stats.mapped,
+            },
+            answers: {
+                let [growing, building, sealed] = stats.answers;
+                Answers { growing, building, sealed }
+            },
         }
     }
 

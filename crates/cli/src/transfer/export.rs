@@ -113,6 +113,9 @@ impl Writer {
             FileFormat::Csv => Self::Csv(csv::Writer::new(BufWriter::new(file), columns, dialect, style)?),
             FileFormat::Jsonl => Self::Jsonl { out: BufWriter::new(file), keys: json::keys(columns), style },
             FileFormat::Parquet => Self::Parquet(Box::new(parquet::Writer::new(file, columns, style)?)),
+            FileFormat::Npy | FileFormat::Fvecs => {
+                return Err(Failure::Usage("vectors are exported to csv, jsonl or parquet".to_owned()));
+            }
         })
     }
 

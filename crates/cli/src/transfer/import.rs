@@ -4,7 +4,7 @@ use super::csv::Dialect;
 use super::load::Batches;
 use super::names::quote;
 use super::progress::{Progress, Total};
-use super::{Cell, Found, Source, csv, jsonl, parquet, unusable};
+use super::{Cell, Found, Source, csv, jsonl, parquet, unusable, vectors};
 use crate::args::{Args, FileFormat, ImportArgs};
 use crate::console::{Failure, counted};
 use nodedb::{Column, Database, Error, Load};
@@ -127,6 +127,7 @@ impl Input<'_> {
             FileFormat::Csv => csv::columns(self.path, &self.dialect, sample),
             FileFormat::Jsonl => jsonl::columns(self.path, sample),
             FileFormat::Parquet => parquet::columns(self.path, sample),
+            FileFormat::Npy | FileFormat::Fvecs => vectors::columns(self.path, self.format),
         }
     }
 
@@ -148,6 +149,7 @@ impl Input<'_> {
                 Box::new(jsonl::Reader::open(self.path, names)?)
             }
             FileFormat::Parquet => Box::new(parquet::Reader::open(self.path, place)?),
+            FileFormat::Npy | FileFormat::Fvecs => Box::new(vectors::Reader::open(self.path, self.format, place)?),
         })
     }
 }

@@ -14,6 +14,7 @@ mod parquet;
 mod progress;
 #[cfg(test)]
 mod tests;
+mod vectors;
 
 pub use csv::Dialect;
 pub use export::run as export;
@@ -109,6 +110,8 @@ impl FileFormatArgs {
             "csv" | "tsv" => Ok(FileFormat::Csv),
             "jsonl" | "ndjson" | "json" => Ok(FileFormat::Jsonl),
             "parquet" => Ok(FileFormat::Parquet),
+            "npy" => Ok(FileFormat::Npy),
+            "fvecs" => Ok(FileFormat::Fvecs),
             _ => Err(Failure::Usage(format!(
                 "the name of {} does not say its format: give --format csv, jsonl or parquet",
                 path.display()

@@ -52,6 +52,49 @@ fn parquet_keeps_the_types() {
     assert_eq!(all(&place, "made"), all(&place, "t"));
 }
 
+/// The bytes of two vectors as each format has them.
+#[test]
+fn vectors_come_from_files_of_vectors() {
+    let place = Place::new();
+    let numbers = [[0.5_f32, -1.0, 2.0], [3.0, 4.25, 5.0]];
+    let floats = |row: &[f32; 3]| row.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>();
+    let fvecs: Vec<u8> = numbers.iter().flat_map(|row| [3_i32.to_le_bytes().to_vec(), floats(row)].concat()).collect();
+    let npy = |descr: &str, order: &str, shape: &str, body: &[u8]| {
+        let header = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}\n");
+        [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), body].concat()
+    };
+    let body = numbers.iter().flat_map(floats).collect::<Vec<u8>>();
+    let doubles: Vec<u8> = numbers.iter().flatten().flat_map(|n| f64::from(*n).to_le_bytes()).collect();
+    for (name, bytes) in [
+        ("a.fvecs", fvecs.clone()),
+        ("b.npy", npy("<f4", "False", "(2, 3)", &body)),
+        ("c.npy", npy("<f8", "False", "(2, 3)", &doubles)),
+    ] {
+        let file = place.path(name);
+        std::fs::write(&file, bytes).unwrap();
+        let made = place.ok("import", &["--table", name, "--primary-key", "id", text(&file)]);
+        assert!(made.contains("id bigint") && made.contains("embedding vector(3)"), "{made}");
+        let rows = place.sql(&format!("SELECT * FROM \"{name}\" ORDER BY id"));
+        assert!(rows.contains("[0.5,-1,2]") && rows.contains("[3,4.25,5]"), "{rows}");
+    }
+    for (name, bytes, why) in [
+        ("d.npy", npy("<f4", "True", "(2, 3)", &body), "Fortran"),
+        ("e.npy", npy("<i8", "False", "(2, 3)", &body), "<i8"),
+        ("f.npy", npy("<f4", "False", "(6,)", &body), "(6,)"),
+        ("g.npy", npy("<f4", "False", "(3, 3)", &body), "ends before vector 2"),
+        ("h.npy", b"\x93NUMPX\x01\x00".to_vec(), "does not begin"),
+        ("i.fvecs", fvecs[..20].to_vec(), "could not read"),
+        ("j.fvecs", vec![255; 16], "could not read"),
+    ] {
+        let file = place.path(name);
+        std::fs::write(&file, bytes).unwrap();
+        let output = place.command("import").args(["--table", "bad", text(&file)]).output().unwrap();
+        assert!(!output.status.success(), "{name}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(why), "{name}: {said}");
+    }
+}
+
 #[test]
 fn a_table_is_made_from_what_a_file_holds() {
     let place = Place::new();

@@ -143,6 +143,47 @@ fn rows_that_rarely_pass_a_filter_are_found() {
     }
 }
 
+/// Comparisons of columns: by a key that gives few rows, by one that gives many, by none.
+#[test]
+fn conditions_are_met_without_a_planner() {
+    let files = MemoryFiles::new();
+    let db = open_with(&files, 1024);
+    db.blocking().execute(SETUP, &[]).unwrap();
+    let fill = "INSERT INTO item SELECT i, i * 7919 % 1000, ('[' || i * 31 % 997 || ',' || i * 17 % 991 || ',2,3]')::vector,
+        CASE WHEN i % 9 > 0 THEN 'note ' || i % 5 END, repeat('more', 300 * (i % 2)) FROM generate_series(1, 4000) AS t(i)";
+    db.blocking().execute(fill, &[]).unwrap();
+    for index in [INDEX, "CREATE INDEX kinds ON item (kind)"] {
+        db.blocking().execute(index, &[]).unwrap();
+    }
+    db.blocking().execute("UPDATE item SET kind = kind + 500 WHERE id % 10 = 3", &[]).unwrap();
+    db.blocking().execute("DELETE FROM item WHERE id % 10 = 4", &[]).unwrap();
+    for (filter, how) in [
+        ("kind = 77", "rows (0."),
+        ("kind >= 100 AND kind < 120", "by index kinds"),
+        ("kind BETWEEN 100 AND 800", "more than"),
+        ("kind > 1400", "by index kinds"),
+        ("note = 'note 3'", "no key tells"),
+        ("note > 'note 2' AND kind < 900", "no key tells"),
+        ("id > 3000 AND id <= 3500", "rows by primary key"),
+        ("more > 'moremore' AND kind > 20", "no key tells"),
+        ("kind < 3", "by index kinds"),
+    ] {
+        let sql = |order: &str| format!("SELECT id FROM item WHERE {filter} ORDER BY {order} LIMIT 7");
+        let near = sql("embedding <-> '[300,400,2,3]'");
+        let exact = ids(&db, &sql("(embedding <-> '[300,400,2,3]') + 0"));
+        assert_eq!(ids(&db, &near), exact, "{filter}");
+        let plan = db.blocking().query(&format!("EXPLAIN {near}"), &[]).unwrap();
+        let plan: String = plan.get(0, 0).unwrap();
+        assert!(plan.contains("filter: ") && plan.contains(how), "{filter}: {plan}");
+    }
+    // What the transaction has written no index knows.
+    let mut session = db.blocking();
+    session.execute("BEGIN", &[]).unwrap();
+    session.execute("INSERT INTO item VALUES (9000, 77, '[300,400,2,3]')", &[]).unwrap();
+    let found = "SELECT id FROM item WHERE kind = 77 ORDER BY embedding <-> '[300,400,2,3]' LIMIT 1";
+    assert_eq!(session.query(found, &[]).unwrap().get::<i32>(0, 0).unwrap(), 9000);
+}
+
 #[test]
 fn an_index_is_like_none_but_quicker() {
     let (mut files, random) = (MemoryFiles::new(), SeededRandom::new(7));

@@ -12,8 +12,10 @@
 //! Only what is ready is asked, and only by readers at or after `since`; everybody else compares all rows. A failed index
 //! is built anew from the rows.
 
+mod jobs;
 mod registry;
 
+pub use jobs::{Job, JobKind, Working};
 pub use registry::Indexes;
 
 use nodedb_base::{Incarnation, Lsn, Result, RowId};
@@ -104,6 +106,36 @@ pub struct Size {
     pub memory: usize,
     /// Bytes of files.
     pub files: usize,
+    /// How many parts it has.
+    pub parts: Parts,
+    /// Where what it has found was.
+    pub answers: Answers,
+}
+
+/// Parts of an index, by what they are doing and by where they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// Full ones that are being built, or wait for it.
+    pub building: usize,
+    /// Ones that never change any more.
+    pub sealed: usize,
+    /// Of these, ones all of which is in memory.
+    pub in_memory: usize,
+    /// Of these, ones of which only the codes and the graph are.
+    pub with_codes: usize,
+    /// Of these, ones that are asked in their mapped files.
+    pub mapped: usize,
+}
+
+/// Rows that searches have found since the index was opened, by the state of the part that they were in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// In what is taking in.
+    pub growing: u64,
+    /// In full parts that were being built.
+    pub building: u64,
+    /// In parts that never change any more.
+    pub sealed: u64,
 }
 
 /// What an index is doing.
@@ -171,14 +203,44 @@ pub struct Index {
     durable: AtomicU64,
     /// Bytes that were taken in since they were written.
     pending: AtomicU64,
+    desk: jobs::Desk,
+    /// How often rows were compared one by one in its place.
+    scans: AtomicU64,
 }
 
 impl Index {
     /// One that holds nothing yet, or what its files hold up to `durable`.
     #[must_use]
     pub fn new((id, name): (Incarnation, String), kind: Box<dyn Kind>, durable: Lsn, alarm: Alarm) -> Self {
-        let (status, pending) = Default::default();
-        Self { id, name, kind, alarm, status, durable: AtomicU64::new(durable.0), pending }
+        let (status, pending, desk, scans) = Default::default();
+        Self { id, name, kind, alarm, status, durable: AtomicU64::new(durable.0), pending, desk, scans }
+    }
+
+    /// Work that has begun, and ends when what comes back is dropped; `total` rows, if that is known.
+    pub fn begin(&self, kind: JobKind, began: i64, total: u64) -> Working<'_> {
+        Working { desk: &self.desk, outer: self.desk.put(Some(Job { kind, began, done: 0, total })) }
+    }
+
+    /// So many rows of what is being done are done.
+    pub fn advance(&self, done: u64) {
+        self.desk.advance(done);
+    }
+
+    /// What is being done.
+    #[must_use]
+    pub fn job(&self) -> Option<Job> {
+        self.desk.job()
+    }
+
+    /// Rows are compared one by one, since it cannot tell.
+    pub fn note_scan(&self) {
+        self.scans.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often that was.
+    #[must_use]
+    pub fn scans(&self) -> u64 {
+        self.scans.load(Ordering::Relaxed)
     }
 
     /// What it is.

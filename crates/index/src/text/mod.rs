@@ -25,9 +25,10 @@ mod tests;
 mod wanted;
 
 pub use analysis::{Cut, LANGUAGES, TextColumn, TextOptions};
+use search::Counts;
 pub use search::{Match, TextQuery, TextSnapshot};
 
-use crate::lifecycle::{Change, Kind, Size};
+use crate::lifecycle::{Change, Kind, Parts, Size};
 use analysis::Fields;
 use manifest::{Manifest, ManifestPart};
 use nodedb_base::{Error, Lsn, Result, RowId};
@@ -37,18 +38,20 @@ use part::Part;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tail::Tail;
 
 /// With so many documents, or so many bytes, a tail is written to a file.
-const FULL_DOCUMENTS: usize = 4096;
+const FULL_DOCUMENTS: usize = if cfg!(test) { 4096 } else { 32_768 };
 const FULL_BYTES: usize = 16 << 20;
 /// With so many documents in a tail, writers wait.
-const MOST_TAIL: usize = 64 * FULL_DOCUMENTS;
+const MOST_TAIL: usize = 8 * FULL_DOCUMENTS;
 /// Documents of a part take so many bytes, or it counts as larger than it is.
 const DOCUMENTS_BYTES: usize = 4 << 20;
 /// So many parts of about one size become one.
 const FAN_IN: usize = 8;
+/// The same while a table is read, since all become one in the end.
+const FILLED_FAN_IN: usize = 64;
 
 /// What can be asked for the rows that match a text query.
 pub trait Matches: Send + Sync {
@@ -69,6 +72,9 @@ pub struct TextIndex {
     /// Held by whoever writes or merges parts.
     work: Mutex<Work>,
     since: AtomicU64,
+    answers: Arc<Counts>,
+    /// Whether all rows of a table are being read: then all parts become one in the end.
+    is_filling: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -93,8 +99,8 @@ impl TextIndex {
     /// # Errors
     /// `Statement` (22023) if the options cannot be.
     pub fn create(env: Env, dir: &Path, options: &TextOptions) -> Result<Self> {
-        let (state, work, since) = Default::default();
-        Ok(Self { env, dir: dir.to_owned(), fields: Fields::new(options)?, state, work, since })
+        let (state, work, since, answers) = Default::default();
+        Ok(Self { env, dir: dir.to_owned(), fields: Fields::new(options)?, state, work, since, answers, is_filling: AtomicBool::new(true) })
     }
 
     /// As its last checkpoint left it, and up to which commit that is.
@@ -119,6 +125,7 @@ impl TextIndex {
             parts.push(Arc::new(part));
         }
         index.remove_strangers(&manifest);
+        index.is_filling.store(false, Ordering::Relaxed);
         index.state.write().parts = parts;
         index.work.lock().next = manifest.next;
         index.since.store(manifest.since, Ordering::Relaxed);
@@ -225,7 +232,8 @@ impl TextIndex {
             let level = size.ilog(FAN_IN);
             levels.entry(level).or_default().push(part);
         }
-        levels.into_values().find(|parts| parts.len() >= FAN_IN).unwrap_or_default()
+        let fan_in = if self.is_filling.load(Ordering::Relaxed) { FILLED_FAN_IN } else { FAN_IN };
+        levels.into_values().find(|parts| parts.len() >= fan_in).unwrap_or_default()
     }
 }
 
@@ -278,6 +286,7 @@ impl Kind for TextIndex {
     }
 
     fn filled(&self) -> Result<()> {
+        self.is_filling.store(false, Ordering::Relaxed);
         let mut work = self.work.lock();
         self.flush(&mut work)?;
         let parts = self.state.read().parts.clone();
@@ -312,6 +321,13 @@ impl Kind for TextIndex {
             tail,
             memory: tails.iter().map(|tail| tail.bytes()).sum(),
             files: state.parts.iter().map(|part| part.bytes).sum(),
+            parts: Parts {
+                building: usize::from(state.frozen.is_some()),
+                sealed: state.parts.len(),
+                mapped: state.parts.len(),
+                ..Parts::default()
+            },
+            answers: self.answers.get(),
         }
     }
 
@@ -336,17 +352,20 @@ impl Kind for TextIndex {
 
 impl Matches for TextIndex {
     fn snapshot(&self) -> Result<TextSnapshot> {
-        let (mut parts, tails) = {
+        let (mut parts, frozen, tail) = {
             let state = self.state.read();
-            let tails: Vec<_> = state.frozen.iter().cloned().chain([state.tail.clone()]).collect();
-            (state.parts.clone(), tails)
+            (state.parts.clone(), state.frozen.clone(), state.tail.clone())
         };
         let (sealed, mut few) = (parts.len(), Vec::new());
-        for tail in &tails {
-            let (of_tail, mut alone) = tail.made(&self.fields)?;
-            parts.extend(of_tail);
-            few.append(&mut alone);
-        }
-        Ok(TextSnapshot::new((parts, sealed), few, tails))
+        let mut take = |tail: &Tail| -> Result<usize> {
+            let mut made = tail.made(&self.fields)?;
+            parts.append(&mut made.parts);
+            few.append(&mut made.few);
+            Ok(parts.len())
+        };
+        let building = frozen.as_deref().map_or(Ok(sealed), &mut take)?;
+        take(&tail)?;
+        let tails = frozen.into_iter().chain([tail]).collect();
+        Ok(TextSnapshot { parts, sealed, building, few, tails, answers: self.answers.clone() })
     }
 }

@@ -149,6 +149,18 @@ impl Part {
         (RowId(self.rows.get_val(document)), Lsn(self.versions.get_val(document)))
     }
 
+    /// Appends the rows of documents.
+    pub fn rows(&self, documents: &[DocId], rows: &mut Vec<RowId>) {
+        let mut numbers = vec![0; documents.len()];
+        self.rows.get_vals(documents, &mut numbers);
+        rows.extend(numbers.into_iter().map(RowId));
+    }
+
+    /// Whether all documents are there as of a commit.
+    pub fn is_whole(&self, at: Lsn) -> bool {
+        self.versions.max_value() <= at.0 && self.ended.read().is_empty()
+    }
+
     /// Whether a document has ended as of a commit.
     pub fn has_ended(&self, document: DocId, at: Lsn) -> bool {
         let ended = self.ended.read();

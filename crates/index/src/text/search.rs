@@ -6,11 +6,13 @@ use super::part::{Document, Part, error};
 use super::query;
 use super::tail::{Alone, Tail};
 use super::wanted::Wanted;
+use crate::lifecycle::Answers;
 use nodedb_base::{Error, Lsn, Result, RowId};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering as AtomicOrdering};
 use tantivy::query::{Bm25StatisticsProvider, EmptyQuery, EnableScoring, Query, Weight};
 use tantivy::schema::Field;
 use tantivy::snippet::{SnippetGenerator, collapse_overlapped_ranges};
@@ -166,23 +168,47 @@ impl TextQuery {
 /// An index at a moment. It can be asked as of that time and earlier ones.
 #[derive(Debug)]
 pub struct TextSnapshot {
-    parts: Vec<Arc<Part>>,
+    /// In files, of a tail that is being written, of the tail.
+    pub(super) parts: Vec<Arc<Part>>,
     /// How many of the parts are files.
-    sealed: usize,
+    pub(super) sealed: usize,
+    /// Where the parts of a tail end that is being written.
+    pub(super) building: usize,
     /// Documents in no part.
-    few: Vec<Arc<Alone>>,
-    tails: Vec<Arc<Tail>>,
+    pub(super) few: Vec<Arc<Alone>>,
+    pub(super) tails: Vec<Arc<Tail>>,
+    pub(super) answers: Arc<Counts>,
+}
+
+/// Rows that were found: in files, in a tail that was being written, in the tail.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    sealed: AtomicU64,
+    building: AtomicU64,
+    growing: AtomicU64,
+}
+
+impl Counts {
+    pub fn get(&self) -> Answers {
+        let [sealed, building, growing] =
+            [&self.sealed, &self.building, &self.growing].map(|count| count.load(AtomicOrdering::Relaxed));
+        Answers { growing, building, sealed }
+    }
 }
 
 /// What a document is compared by: the better one is less.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Ranked(Match);
+struct Ranked {
+    found: Match,
+    /// The part that it was in.
+    part: usize,
+}
 
 impl Eq for Ranked {}
 
 impl Ord for Ranked {
     fn cmp(&self, other: &Self) -> Ordering {
-        other.0.score.total_cmp(&self.0.score).then(self.0.row.cmp(&other.0.row))
+        other.found.score.total_cmp(&self.found.score).then(self.found.row.cmp(&other.found.row))
     }
 }
 
@@ -195,18 +221,20 @@ impl PartialOrd for Ranked {
 /// The score that a row must pass to be among the best.
 fn least(best: &BinaryHeap<Ranked>, k: usize) -> f32 {
     match best.peek() {
-        Some(worst) if best.len() >= k => worst.0.score,
+        Some(worst) if best.len() >= k => worst.found.score,
         _ => f32::MIN,
     }
 }
 
 impl TextSnapshot {
-    pub(super) fn new(
-        (parts, sealed): (Vec<Arc<Part>>, usize),
-        few: Vec<Arc<Alone>>,
-        tails: Vec<Arc<Tail>>,
-    ) -> Self {
-        Self { parts, sealed, few, tails }
+    /// So many rows were found in a part, by its place; what is in none comes behind all.
+    fn count(&self, part: usize, rows: usize) {
+        let count = match part {
+            sealed if sealed < self.sealed => &self.answers.sealed,
+            building if building < self.building => &self.answers.building,
+            _ => &self.answers.growing,
+        };
+        count.fetch_add(rows as u64, AtomicOrdering::Relaxed);
     }
 
     /// Documents, ended ones included.
@@ -260,12 +288,12 @@ impl TextSnapshot {
         if k == 0 {
             return Ok(Vec::new());
         }
-        for part in self.parts.iter().filter(|part| part.len() > 0) {
+        for (place, part) in self.parts.iter().enumerate().filter(|(_, part)| part.len() > 0) {
             let weight = query.weight(self, part.searcher())?;
             let threshold = least(&best, k);
             let mut take = |document, score| {
                 if let Some((row, version)) = self.visible(part, document, at) {
-                    best.push(Ranked(Match { row, version, score }));
+                    best.push(Ranked { found: Match { row, version, score }, part: place });
                     if best.len() > k {
                         best.pop();
                     }
@@ -274,8 +302,10 @@ impl TextSnapshot {
             };
             weight.for_each_pruning(threshold, part.segment()?, &mut take).map_err(error)?;
         }
-        best.extend(self.of_few(query, at)?.into_iter().map(Ranked));
-        Ok(best.into_sorted_vec().into_iter().take(k).map(|Ranked(found)| found).collect())
+        let part = self.parts.len();
+        best.extend(self.of_few(query, at)?.into_iter().map(|found| Ranked { found, part }));
+        let best = best.into_sorted_vec().into_iter().take(k);
+        Ok(best.inspect(|ranked| self.count(ranked.part, 1)).map(|ranked| ranked.found).collect())
     }
 
     /// All rows as of a commit, by their numbers.
@@ -302,11 +332,24 @@ impl TextSnapshot {
     /// `Damaged` if a file is.
     pub fn all(&self, query: &TextQuery, at: Lsn) -> Result<Vec<RowId>> {
         let mut rows: Vec<RowId> = self.of_few(query, at)?.iter().map(|found| found.row).collect();
-        for part in self.parts.iter().filter(|part| part.len() > 0) {
-            // With scores: without them tantivy takes a phrase with moves for one where each may be moved.
-            let weight = query.weight(self, part.searcher())?;
-            let mut take = |document, _| rows.extend(self.visible(part, document, at).map(|(row, _)| row));
-            weight.for_each(part.segment()?, &mut take).map_err(error)?;
+        self.count(self.parts.len(), rows.len());
+        let is_quiet = self.tails.iter().all(|tail| tail.begins_after(at));
+        for (place, part) in self.parts.iter().enumerate().filter(|(_, part)| part.len() > 0) {
+            let before = rows.len();
+            let is_whole = is_quiet && part.is_whole(at);
+            let mut take = |documents: &[u32]| match is_whole {
+                true => part.rows(documents, &mut rows),
+                false => rows.extend(documents.iter().filter_map(|of| Some(self.visible(part, *of, at)?.0))),
+            };
+            if query.wanted.as_ref().is_some_and(Wanted::moves) {
+                // Without scores tantivy takes a phrase with moves for one where each may be moved.
+                let weight = query.weight(self, part.searcher())?;
+                weight.for_each(part.segment()?, &mut |document, _| take(&[document])).map_err(error)?;
+            } else {
+                let weight = query.query.weight(EnableScoring::disabled_from_searcher(part.searcher()));
+                weight.map_err(error)?.for_each_no_score(part.segment()?, &mut take).map_err(error)?;
+            }
+            self.count(place, rows.len() - before);
         }
         rows.sort_unstable();
         rows.dedup();

@@ -7,22 +7,31 @@ use nodedb_base::{Lsn, Result, RowId};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// So few documents are looked at one by one: tantivy clears 8 MB of memory for each part that it makes.
 const FEW: usize = if cfg!(test) { 4 } else { 64 };
 
 /// The newest changes. A commit only appends; whoever searches first takes the words of what has come since, or makes a part
 /// of it if it is much.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tail {
     documents: RwLock<Vec<Arc<Document>>>,
     /// When each row changed.
     changed: RwLock<HashMap<RowId, Vec<Lsn>>>,
+    /// When the first of them did, less one: all are newer.
+    before: AtomicU64,
     made: Mutex<Made>,
     bytes: AtomicUsize,
     /// Bytes of the parts.
     indexed: AtomicUsize,
+}
+
+impl Default for Tail {
+    fn default() -> Self {
+        let (documents, changed, made, bytes, indexed) = Default::default();
+        Self { documents, changed, before: AtomicU64::new(u64::MAX), made, bytes, indexed }
+    }
 }
 
 /// What searches have made of the documents.
@@ -32,6 +41,13 @@ struct Made {
     parts: Vec<(usize, Arc<Part>)>,
     /// The documents behind those of the parts.
     few: Vec<Arc<Alone>>,
+}
+
+/// What a search finds of a tail: parts in memory, and documents beside them, which together are all.
+#[derive(Debug)]
+pub(super) struct Searched {
+    pub parts: Vec<Arc<Part>>,
+    pub few: Vec<Arc<Alone>>,
 }
 
 /// A document that is in no part yet.
@@ -51,6 +67,7 @@ impl Tail {
                 return;
             }
             changes.push(version);
+            self.before.fetch_min(version.0.saturating_sub(1), Ordering::Release);
         }
         let bytes = 64 + texts.iter().flatten().map(String::len).sum::<usize>();
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -85,6 +102,11 @@ impl Tail {
         changed.get(&row).is_none_or(|changes| !changes.iter().any(|change| *change > version && *change <= at))
     }
 
+    /// Whether nothing has changed as of a commit, which all of whose changes are here.
+    pub fn begins_after(&self, at: Lsn) -> bool {
+        at.0 <= self.before.load(Ordering::Acquire)
+    }
+
     /// When a document's row changed next.
     pub fn end_of(&self, document: &Document) -> Option<Lsn> {
         let changed = self.changed.read();
@@ -103,9 +125,9 @@ impl Tail {
         changed.iter().filter_map(|(row, changes)| Some((*row, *changes.iter().min()?))).collect()
     }
 
-    /// Parts in memory and documents beside them, which together are all. Small parts are made one as they come, so that
-    /// there are few: each document is written anew as often as the number of documents has doubled.
-    pub fn made(&self, fields: &Fields) -> Result<(Vec<Arc<Part>>, Vec<Arc<Alone>>)> {
+    /// All documents, to be searched. Small parts are made one as they come, so that there are few: each document is
+    /// written anew as often as the number of documents has doubled.
+    pub fn made(&self, fields: &Fields) -> Result<Searched> {
         let mut made = self.made.lock();
         let covered = made.parts.last().map_or(0, |(from, part)| from + part.len());
         let all = self.len();
@@ -120,7 +142,7 @@ impl Tail {
                 Arc::new(Alone { document, terms })
             }));
         }
-        Ok((made.parts.iter().map(|(_, part)| part.clone()).collect(), made.few.clone()))
+        Ok(Searched { parts: made.parts.iter().map(|(_, part)| part.clone()).collect(), few: made.few.clone() })
     }
 
     fn cover(&self, parts: &mut Vec<(usize, Arc<Part>)>, covered: usize, all: usize, fields: &Fields) -> Result<()> {

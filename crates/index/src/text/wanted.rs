@@ -75,6 +75,16 @@ impl Wanted {
         }
     }
 
+    /// Whether the terms of a phrase may be moved.
+    pub fn moves(&self) -> bool {
+        match self {
+            Self::Phrase(_, _, slop) => *slop > 0,
+            Self::Group(parts) => parts.iter().any(|(_, part)| part.moves()),
+            Self::Boosted(part, _) => part.moves(),
+            Self::Term(..) | Self::Beginning(..) | Self::Fuzzy(..) => false,
+        }
+    }
+
     /// The same in tantivy's terms.
     pub fn query(&self) -> Box<dyn Query> {
         match self {

@@ -1,10 +1,13 @@
 //! The point path: rows by a key, straight from the store.
 //!
 //! It knows UPDATE and DELETE of the row with a primary key ([`change`]), SELECT of columns of one table where a key
-//! gives just the wanted rows, in the wanted order ([`select`]), and SELECT of the rows nearest to a vector ([`nearest`]). Everything else goes the general way; both give
+//! gives just the wanted rows, in the wanted order ([`select`]), and SELECT of the rows nearest to a vector ([`nearest`]), also of those
+//! that meet conditions ([`filtered`]). Everything else goes the general way; both give
 //! the same answers.
 
 mod change;
+mod condition;
+mod filtered;
 mod nearest;
 mod select;
 

@@ -1,17 +1,20 @@
-//! `SELECT columns FROM t ORDER BY embedding <=> $1 LIMIT k`: nearest neighbours without a planner.
+//! `SELECT columns FROM t [WHERE comparisons] ORDER BY embedding <=> $1 LIMIT k`: nearest neighbours without a planner.
 
+use super::condition::{Condition, bounds, conditions};
+use super::filtered::{Experience, Filtered};
 use super::select::{output, plain_select};
 use super::{column, only_table};
 use crate::engine::Engine;
 use crate::outcome::{Column, Outcome};
 use crate::parse::{self, LiteralText};
 use crate::scan::access::{Access, integer};
+use crate::scan::bounds::Bounds;
 use crate::scan::{BatchReader, MOST_ROWS, Source, Target, asked, of_numbers};
 use crate::statement::Statement;
 use crate::types::arrow as mapping;
 use arrow::datatypes::{Schema, SchemaRef};
-use nodedb_base::{Result, RowId, Type, Value};
-use nodedb_index::vector::Neighbourhood;
+use nodedb_base::{Result, Type, Value};
+use nodedb_index::{Index, Nearest};
 use nodedb_store::catalog::{DerivedIndex, Table, VectorClass};
 use nodedb_store::{Transaction, View};
 use sqlparser::ast::{Expr, LimitClause, OrderBy, OrderByKind, Query};
@@ -27,6 +30,8 @@ pub struct NearestPlan {
     schema: SchemaRef,
     index: DerivedIndex,
     column: Type,
+    conditions: Vec<Condition>,
+    experience: Experience,
     constant: Expr,
     limit: Expr,
 }
@@ -51,16 +56,10 @@ impl NearestPlan {
         let Some(Question { vector, k }) = self.question(statement) else { return Ok(None) };
         let Some(index) = asked(engine.indexes(), &self.index, &self.table, view) else { return Ok(None) };
         let Some(nearest) = index.kind().as_nearest() else { return Ok(None) };
-        let hardness = statement.settings.hardness();
-        let asked = Neighbourhood { vector: vector.vector(), at: view.lsn(), hardness, among: None };
-        let found = nearest.nearest(&asked, k);
-        let Ok(found) = found.inspect_err(|why| index.note(why)) else { return Ok(None) };
-        // Rows without a vector are in no index.
-        if found.len() < k {
-            return Ok(None);
-        }
         view.note_table(self.table.incarnation)?;
-        let rows: Vec<RowId> = found.iter().map(|neighbour| neighbour.row).collect();
+        let Some(bounds) = self.bounds(statement) else { return Ok(None) };
+        let search = self.filtered((&index, nearest), (&vector, k), &bounds, statement, view);
+        let Some(rows) = search.rows()? else { return Ok(None) };
         let source = Source {
             table: self.table.clone(),
             types: self.types.clone(),
@@ -78,12 +77,33 @@ impl NearestPlan {
 
     /// What EXPLAIN says of it.
     pub fn explain(&self, engine: &Engine, statement: &Statement<'_>, view: &View) -> Option<String> {
-        let Question { k, .. } = self.question(statement)?;
-        asked(engine.indexes(), &self.index, &self.table, view)?;
+        let Question { vector, k } = self.question(statement)?;
+        let asked = asked(engine.indexes(), &self.index, &self.table, view)?;
+        let bounds = self.bounds(statement)?;
+        let search = self.filtered((&asked, asked.kind().as_nearest()?), (&vector, k), &bounds, statement, view);
+        let filter = search.describe().ok()?;
         let how = statement.settings.hardness();
         let names: Vec<_> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
         let (table, index, names) = (&self.table.name, &self.index.name, names.join(", "));
-        Some(format!("Nearest: {table}, index {index} (approximate, {how}), first {k}, in order, columns [{names}]"))
+        Some(format!("Nearest: {table}, index {index} (approximate, {how}), first {k}, in order{filter}, columns [{names}]"))
+    }
+
+    /// What the conditions say this time, if they say just that.
+    fn bounds(&self, statement: &Statement<'_>) -> Option<Bounds> {
+        bounds(&self.table, &self.conditions, statement).filter(|bounds| bounds.is_exact() && !bounds.impossible)
+    }
+
+    fn filtered<'a>(
+        &'a self,
+        (index, nearest): (&'a Index, &'a dyn Nearest),
+        (vector, k): (&'a Target, usize),
+        bounds: &'a Bounds,
+        statement: &Statement<'_>,
+        view: &'a View,
+    ) -> Filtered<'a> {
+        let (vector, hardness) = (vector.vector(), statement.settings.hardness());
+        let (table, types) = (&*self.table, &*self.types);
+        Filtered { index, nearest, vector, k, hardness, table, types, view, bounds, experience: &self.experience }
     }
 
     fn question(&self, statement: &Statement<'_>) -> Option<Question> {
@@ -108,7 +128,7 @@ impl NearestPlan {
 /// # Errors
 /// `Statement` if its table's name is none.
 pub fn plan(query: &Query, tx: &Transaction) -> Result<Option<NearestPlan>> {
-    let Some(select) = plain_select(query).filter(|select| select.selection.is_none()) else { return Ok(None) };
+    let Some(select) = plain_select(query) else { return Ok(None) };
     let [from] = select.from.as_slice() else { return Ok(None) };
     let Some(table) = only_table(from, tx)? else { return Ok(None) };
     let parts = || {
@@ -119,13 +139,14 @@ pub fn plan(query: &Query, tx: &Transaction) -> Result<Option<NearestPlan>> {
         let column = table.columns.get(at)?.ty.clone();
         let index = table.vector_index(at, class)?.clone();
         let (columns, named) = output(&table, select)?;
-        limit_by.is_empty().then(|| (columns, named, index, column, constant.clone(), limit.clone()))
+        let conditions = conditions(&table, select.selection.as_ref())?;
+        limit_by.is_empty().then(|| (columns, named, index, column, conditions, constant.clone(), limit.clone()))
     };
-    let Some((columns, named, index, column, constant, limit)) = parts() else { return Ok(None) };
+    let Some((columns, named, index, column, conditions, constant, limit)) = parts() else { return Ok(None) };
     let fields = named.iter().map(|column| mapping::field(&column.name, &column.ty, true));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let (types, columns, named) = (table.types().into(), columns.into(), named.into());
-    Ok(Some(NearestPlan { table, types, columns, named, schema, index, column, constant, limit }))
+    Ok(Some(NearestPlan { table, types, columns, named, schema, index, column, conditions, experience: Experience::default(), constant, limit }))
 }
 
 /// The one distance that rows are sorted by: what is near, the column, and the constant.

@@ -1,10 +1,10 @@
 //! SELECT of columns of one table, where a key gives just the wanted rows in the wanted order.
 
+use super::condition::{Condition, bounds, conditions, value};
 use super::{column, only_table};
 use crate::outcome::{Column, Outcome};
 use crate::parse::{self, LiteralText};
 use crate::scan::access::{Access, is_selective};
-use crate::scan::bounds::{Bounds, same_value};
 use crate::scan::order::{Wanted, in_order};
 use crate::scan::{BatchReader, Source, describe};
 use crate::statement::Statement;
@@ -12,12 +12,11 @@ use crate::types::arrow as mapping;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::logical_expr::Operator;
 use nodedb_base::key::KeyOrder;
-use nodedb_base::{Result, RowId, Type, Value};
-use nodedb_store::catalog::{IndexSource, Table};
+use nodedb_base::{Result, RowId, Type};
+use nodedb_store::catalog::Table;
 use nodedb_store::{Transaction, View};
 use sqlparser::ast::{
-    BinaryOperator, Expr, GroupByExpr, LimitClause, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr,
-    Statement as Ast,
+    Expr, GroupByExpr, LimitClause, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, Statement as Ast,
 };
 use std::sync::Arc;
 
@@ -32,14 +31,6 @@ pub struct SelectPlan {
     conditions: Vec<Condition>,
     order: Vec<Wanted>,
     limit: Option<Expr>,
-}
-
-/// `column op constant`
-#[derive(Debug)]
-struct Condition {
-    column: usize,
-    op: Operator,
-    constant: Expr,
 }
 
 /// How the rows are found this time.
@@ -116,35 +107,11 @@ impl SelectPlan {
     fn ways(&self, statement: &Statement<'_>) -> Option<Vec<Access>> {
         if let [Condition { column, op: Operator::Eq, constant }] = self.conditions.as_slice()
             && self.table.row_key() == Some(*column)
-            && let Some(key) = crate::scan::access::integer(&self.value(*column, constant, statement)?)
+            && let Some(key) = crate::scan::access::integer(&value(&self.table, *column, constant, statement)?)
         {
             return Some(vec![Access::Points(vec![RowId::from_key(key)])]);
         }
-        let mut bounds = Bounds::default();
-        for Condition { column, op, constant } in &self.conditions {
-            let value = self.value(*column, constant, statement)?;
-            bounds.compare(IndexSource::Column(u16::try_from(*column).ok()?), *op, value);
-        }
-        Some(Access::exact(&self.table, &bounds))
-    }
-
-    /// A constant as a value of a column; `None` if it is NULL or has no exact counterpart there.
-    fn value(&self, column: usize, constant: &Expr, statement: &Statement<'_>) -> Option<Value> {
-        let ty = &self.table.columns.get(column)?.ty;
-        let value = match parse::literal(constant)? {
-            LiteralText::Null => return None,
-            LiteralText::Bool(value) => Value::Bool(value),
-            LiteralText::Unknown(text) => Value::Text(text),
-            LiteralText::Parameter(n) => statement.parameters.get(n.checked_sub(1)?)?.clone(),
-            LiteralText::Number(text) => parse::number(&text)?,
-        };
-        match value {
-            // It is read as a literal of the column's type would be.
-            Value::Text(text) if matches!(ty, Type::Uuid | Type::Date | Type::Timestamp | Type::Timestamptz) => {
-                crate::types::parse(&text, ty, statement.style()).ok()
-            }
-            value => same_value(value, ty),
-        }
+        Some(Access::exact(&self.table, &bounds(&self.table, &self.conditions, statement)?))
     }
 
     /// The rows that are wanted at most; `None` where the general way must tell.
@@ -172,10 +139,7 @@ pub fn plan(query: &Query, tx: &Transaction) -> Result<Option<SelectPlan>> {
 
 fn plan_of(table: Arc<Table>, query: &Query, select: &Select) -> Option<SelectPlan> {
     let (columns, named) = output(&table, select)?;
-    let mut conditions = Vec::new();
-    if let Some(selection) = &select.selection {
-        add_conditions(&table, selection, &mut conditions)?;
-    }
+    let conditions = conditions(&table, select.selection.as_ref())?;
     let order = match &query.order_by {
         Some(order) => wanted_order(&table, (&columns, &named), order)?,
         None => Vec::new(),
@@ -237,44 +201,6 @@ pub fn output(table: &Table, select: &Select) -> Option<(Vec<usize>, Vec<Column>
         }
     }
     Some((columns, named))
-}
-
-/// Adds the comparisons of which an expression is the conjunction; `None` if it is more than that.
-fn add_conditions(table: &Table, expr: &Expr, conditions: &mut Vec<Condition>) -> Option<()> {
-    let mut add = |column, op, constant: &Expr| {
-        parse::literal(constant)?;
-        conditions.push(Condition { column, op, constant: constant.clone() });
-        Some(())
-    };
-    match expr {
-        Expr::Nested(inner) => add_conditions(table, inner, conditions),
-        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
-            add_conditions(table, left, conditions)?;
-            add_conditions(table, right, conditions)
-        }
-        Expr::BinaryOp { left, op, right } => match (column(table, left), column(table, right)) {
-            (Some(column), None) => add(column, comparison(op)?, right),
-            (None, Some(column)) => add(column, comparison(op)?.swap()?, left),
-            _ => None,
-        },
-        Expr::Between { expr, negated: false, low, high } => {
-            let column = column(table, expr)?;
-            add(column, Operator::GtEq, low)?;
-            add(column, Operator::LtEq, high)
-        }
-        _ => None,
-    }
-}
-
-const fn comparison(op: &BinaryOperator) -> Option<Operator> {
-    Some(match op {
-        BinaryOperator::Eq => Operator::Eq,
-        BinaryOperator::Lt => Operator::Lt,
-        BinaryOperator::LtEq => Operator::LtEq,
-        BinaryOperator::Gt => Operator::Gt,
-        BinaryOperator::GtEq => Operator::GtEq,
-        _ => return None,
-    })
 }
 
 fn wanted_order(table: &Table, output: (&[usize], &[Column]), order: &OrderBy) -> Option<Vec<Wanted>> {

@@ -4,8 +4,10 @@ use crate::types::{assign, text::TextStyle};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, expr::InList};
 use nodedb_base::key::{self, KeyOrder};
-use nodedb_base::{Type, Value};
+use nodedb_base::{Result, Type, Value};
 use nodedb_store::catalog::{IndexSource, Table};
+use nodedb_store::row::{Cell, Cells, value};
+use nodedb_store::{Row, View};
 use std::ops::Bound;
 
 /// An expression that an index is made of, in the form that filters have when they reach a scan.
@@ -62,6 +64,27 @@ impl Bounds {
             open || bounds.any_of.is_none()
         };
         !self.is_wider && self.sources.iter().all(is_one_kind)
+    }
+
+    /// Whether a row is within the bounds, as far as they are of columns.
+    ///
+    /// # Errors
+    /// `Damaged` if the row is, and those of reading a value that lies out of line.
+    pub fn admit(&self, table: &Table, types: &[Type], view: &View, row: &Row) -> Result<bool> {
+        let mut cells = Cells::new(types, &row.bytes, row.lsn)?;
+        for (at, ty) in types.iter().enumerate() {
+            let cell = cells.take()?;
+            let Some(bounds) = self.get(&IndexSource::Column(at as u16)) else { continue };
+            let value = match cell {
+                Cell::Null => return Ok(false),
+                Cell::Inline(bytes, _) => value(ty, bytes)?,
+                Cell::Large(..) => value(ty, &view.large(table.incarnation, row.id, at as u16)?)?,
+            };
+            if !bounds.admit(&value) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// What is said of a source.
@@ -147,6 +170,28 @@ impl Bounds {
         };
         #[expect(clippy::indexing_slicing, reason = "`at` was just found or pushed")]
         &mut self.sources[at]
+    }
+}
+
+impl SourceBounds {
+    /// Whether a value is within the bounds, by its key bytes, as an index would have it.
+    fn admit(&self, value: &Value) -> bool {
+        let key = |value: &Value| encoded(value, KeyOrder::default());
+        let Some(own) = key(value) else { return false };
+        if let Some(values) = &self.any_of {
+            return values.iter().any(|value| key(value).as_ref() == Some(&own));
+        }
+        let is_above = match &self.lower {
+            Bound::Included(lower) => key(lower).is_some_and(|lower| own >= lower),
+            Bound::Excluded(lower) => key(lower).is_some_and(|lower| own > lower),
+            Bound::Unbounded => true,
+        };
+        is_above
+            && match &self.upper {
+                Bound::Included(upper) => key(upper).is_some_and(|upper| own <= upper),
+                Bound::Excluded(upper) => key(upper).is_some_and(|upper| own < upper),
+                Bound::Unbounded => true,
+            }
     }
 }
 

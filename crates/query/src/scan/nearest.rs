@@ -321,6 +321,7 @@ impl Search {
     /// All rows that could be: what an exact search compares.
     fn all(&self) -> Result<Batches> {
         self.counts.exact.add(1);
+        self.question.index.note_scan();
         let reader = BatchReader::new(self.source.clone(), self.schema.clone(), self.access.clone(), false, None)?;
         Ok(Batches::Read(Box::new(reader)))
     }

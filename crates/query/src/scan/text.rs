@@ -181,6 +181,10 @@ impl TextExec {
 
     /// Every row's texts are looked at.
     fn by_rows(&self) -> Result<Batches> {
+        let indexes = self.source.asking.iter().map(|asking| &asking.indexes);
+        for (indexes, of) in indexes.zip(&self.asked) {
+            indexes.get(of.definition.id).iter().for_each(|index| index.note_scan());
+        }
         let number = self.source.table.columns.len();
         let of_queries = self.asked.iter().flat_map(|of| &of.definition.columns).map(|at| usize::from(*at));
         let columns: Vec<usize> = of_queries.chain([number]).collect();

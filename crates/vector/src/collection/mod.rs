@@ -74,6 +74,8 @@ pub struct VectorCollection {
     since: AtomicU64,
     budget: AtomicU64,
     fallbacks: AtomicU64,
+    /// Entries that were found, by the state of their parts: growing, building, sealed.
+    answers: [AtomicU64; 3],
     is_poisoned: AtomicBool,
     /// A caller gives again what is missing, and nobody knows what that is.
     takes_all: AtomicBool,

@@ -160,6 +160,7 @@ impl VectorCollection {
             since: AtomicU64::new(standing.since),
             budget: AtomicU64::new(options.budget),
             fallbacks: AtomicU64::new(0),
+            answers: Default::default(),
             is_poisoned: AtomicBool::new(false),
             takes_all: AtomicBool::new(takes_all),
             _lock: lock,

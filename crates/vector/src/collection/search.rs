@@ -155,6 +155,10 @@ struct Nearest {
 }
 
 impl Nearest {
+    fn keys(&self) -> Vec<Key> {
+        self.hits.iter().map(|hit| hit.1).collect()
+    }
+
     fn worst(&self) -> f32 {
         if self.hits.len() < self.k { f32::INFINITY } else { self.hits.last().map_or(f32::INFINITY, |hit| hit.0) }
     }
@@ -277,7 +281,24 @@ impl VectorCollection {
                 _ => search_sealed(part, &loaded, query, nearest, desk)?,
             }
         }
-        scan_unsealed(parts, query, nearest)
+        let in_sealed = nearest.keys();
+        scan_all_of(&parts.frozen, query, nearest)?;
+        let in_building = nearest.keys();
+        scan_all_of(std::slice::from_ref(&parts.growing), query, nearest)?;
+        self.count_answers(nearest, &in_sealed, &in_building);
+        Ok(())
+    }
+
+    /// Remembers in which state the parts were that the answer comes from.
+    fn count_answers(&self, nearest: &Nearest, in_sealed: &[Key], in_building: &[Key]) {
+        let mut answers = [0; 3];
+        for (_, key) in &nearest.hits {
+            let place = if in_sealed.contains(key) { 2 } else { usize::from(in_building.contains(key)) };
+            answers.iter_mut().skip(place).take(1).for_each(|count| *count += 1);
+        }
+        for (count, more) in self.answers.iter().zip(answers).filter(|(_, more)| *more > 0) {
+            count.fetch_add(more, Ordering::Relaxed);
+        }
     }
 
     /// All entries within a distance of the metric, nearest first.
@@ -459,11 +480,10 @@ fn scan_few(
     rerank(part, loaded, query, &candidates, nearest)
 }
 
-fn scan_unsealed(parts: &Parts, query: &Asked<'_>, nearest: &mut Nearest) -> Result<()> {
-    let mut unsealed = parts.frozen.iter().chain([&parts.growing]);
+fn scan_all_of(unsealed: &[Arc<Growing>], query: &Asked<'_>, nearest: &mut Nearest) -> Result<()> {
     let (mut lowers, mut distances) = (Lowers::default(), Vec::new());
     let bound = BoundQuery::new(&query.query);
-    unsealed.try_for_each(|part| scan_all(part, query, bound.as_ref(), (nearest, &mut lowers, &mut distances)))
+    unsealed.iter().try_for_each(|part| scan_all(part, query, bound.as_ref(), (nearest, &mut lowers, &mut distances)))
 }
 
 /// Compares with every entry of a part.

@@ -24,6 +24,8 @@ pub struct Stats {
     pub mapped: usize,
     /// How often a search had to look into a part that was not all in memory.
     pub fallbacks: u64,
+    /// Entries that searches have found in growing, building and sealed parts.
+    pub answers: [u64; 3],
     /// Bytes of memory that sealed parts take.
     pub sealed_bytes: usize,
     /// Bytes of memory that the others take.
@@ -47,6 +49,7 @@ impl VectorCollection {
             frozen: (parts.frozen.len(), parts.frozen.iter().map(|part| part.len()).sum()),
             sealed: parts.sealed.iter().map(|part| part.len()).collect(),
             fallbacks: self.fallbacks.load(Ordering::Relaxed),
+            answers: self.answers.each_ref().map(|count| count.load(Ordering::Relaxed)),
             growing_bytes: parts.frozen.iter().chain([&parts.growing]).map(|part| part.bytes()).sum(),
             events: self.history.read().len(),
             missing,

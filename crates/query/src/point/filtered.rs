@@ -1,0 +1,248 @@
+//! The nearest of the rows that meet conditions.
+//!
+//! Where a key gives few rows, their numbers are read from the key and the index is asked for the nearest among them. Where
+//! it gives many, the index proposes candidates and the conditions are looked at in their rows, of which more are asked for
+//! as the share that passes wants; if hardly any passes, the key is read after all. Which of these comes first is learnt from
+//! the last time that the statement was executed.
+
+use crate::scan::access::Access;
+use crate::scan::bounds::Bounds;
+use nodedb_base::{Result, RowId, Type};
+use nodedb_index::{Index, Nearest};
+use nodedb_index::vector::{Hardness, Neighbourhood};
+use nodedb_store::View;
+use nodedb_store::catalog::Table;
+use nodedb_vector::Vector;
+use roaring::RoaringTreemap;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// Where nobody knows, so many candidates are looked at for a row that passes.
+const FIRST: f64 = 1.5;
+/// With so many candidates and still too few rows, the general way must tell.
+const MOST_CANDIDATES: usize = 10_000;
+/// If fewer than one in so many candidates passes, a key is read for those that do.
+const RARE: usize = 16;
+/// A row that is looked at costs as much as so many entries of a key, and a search rather more.
+const ENTRIES_PER_ROW: f64 = 16.0;
+/// A key that gave few rows is read again as long as it gives not so many times as many.
+const LONGER: usize = 4;
+/// Ranges of row numbers are not longer.
+const LONGEST_RANGE: u64 = 1 << 32;
+
+/// A search.
+pub struct Filtered<'a> {
+    /// The index.
+    pub index: &'a Index,
+    /// The same, as what finds neighbours.
+    pub nearest: &'a dyn Nearest,
+    /// What is near.
+    pub vector: Vector<'a>,
+    /// How many rows are wanted.
+    pub k: usize,
+    /// How hard to look.
+    pub hardness: Hardness,
+    /// The table.
+    pub table: &'a Table,
+    /// The types of its columns.
+    pub types: &'a [Type],
+    /// What is seen of it.
+    pub view: &'a View,
+    /// What the rows must meet; they say just that.
+    pub bounds: &'a Bounds,
+    /// What searches like this one have learnt.
+    pub experience: &'a Experience,
+}
+
+/// What the last execution of a statement has learnt, with which the next one begins. It decides how rows are looked for,
+/// never which.
+#[derive(Debug, Default)]
+pub struct Experience(AtomicI64);
+
+#[derive(Clone, Copy, Debug)]
+enum Learnt {
+    Nothing,
+    /// This share of the candidates has met the conditions.
+    Share(f64),
+    /// A key was read, which gave so many rows.
+    Key(usize),
+}
+
+impl Experience {
+    const ONE: f64 = 1e9;
+
+    fn get(&self) -> Learnt {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Learnt::Nothing,
+            share @ 1.. => Learnt::Share(share as f64 / Self::ONE),
+            rows => Learnt::Key(usize::try_from(-rows).unwrap_or_default()),
+        }
+    }
+
+    fn set(&self, learnt: Learnt) {
+        let number = match learnt {
+            Learnt::Nothing => 0,
+            Learnt::Share(share) => (share * Self::ONE) as i64 + 1,
+            Learnt::Key(rows) => -i64::try_from(rows.max(1)).unwrap_or(i64::MAX),
+        };
+        self.0.store(number, Ordering::Relaxed);
+    }
+}
+
+impl Filtered<'_> {
+    /// The rows, nearest first; `None` where the general way must tell.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn rows(&self) -> Result<Option<Vec<RowId>>> {
+        if self.bounds.sources.is_empty() {
+            return Ok(self.ask(self.k, None).filter(|found| found.len() == self.k));
+        }
+        let way = Access::exact(self.table, self.bounds).into_iter().next();
+        let (most, share) = match self.experience.get() {
+            Learnt::Nothing => (self.few(), 1.0 / FIRST),
+            Learnt::Key(rows) => (self.few().max(rows * LONGER), 1.0 / FIRST),
+            Learnt::Share(share) => (0, share),
+        };
+        match self.by_key(way.as_ref(), most)? {
+            Some(rows) => self.among(&rows),
+            None => self.by_candidates(way.as_ref(), share),
+        }
+    }
+
+    fn by_candidates(&self, way: Option<&Access>, share: f64) -> Result<Option<Vec<RowId>>> {
+        let (mut candidates, mut passes) = (self.enough(share), HashMap::new());
+        loop {
+            let Some(found) = self.ask(candidates, None) else { return Ok(None) };
+            let (passing, seen) = self.passing(&found, &mut passes)?;
+            let share = passing.len() as f64 / seen.max(1) as f64;
+            if passing.len() >= self.k {
+                self.experience.set(Learnt::Share(share));
+                return Ok(Some(passing));
+            }
+            if found.len() < candidates || candidates >= MOST_CANDIDATES {
+                return Ok(None);
+            }
+            let is_rare = passing.len() * RARE < seen;
+            let most = if is_rare { usize::MAX } else { self.entries_worth(share) };
+            if let Some(rows) = self.by_key(way, most)? {
+                return self.among(&rows);
+            }
+            if is_rare {
+                return Ok(None);
+            }
+            candidates = self.enough(share).clamp(candidates * 2, MOST_CANDIDATES);
+        }
+    }
+
+    /// As many candidates as should do if this share of them passes, and half as many again.
+    fn enough(&self, share: f64) -> usize {
+        ((1.5 * self.k as f64 / share.max(1e-4)) as usize).clamp(self.k + 2, MOST_CANDIDATES)
+    }
+
+    /// The first of some rows that meet the conditions, and how many were looked at to find them.
+    fn passing(&self, found: &[RowId], passes: &mut HashMap<RowId, bool>) -> Result<(Vec<RowId>, usize)> {
+        let mut passing = Vec::with_capacity(self.k);
+        for (seen, row) in (1..).zip(found) {
+            let is_passing = match passes.get(row) {
+                Some(known) => *known,
+                None => self.passes(*row)?,
+            };
+            passes.insert(*row, is_passing);
+            passing.extend(is_passing.then_some(*row));
+            if passing.len() == self.k {
+                return Ok((passing, seen));
+            }
+        }
+        Ok((passing, found.len()))
+    }
+
+    /// As many entries of a key as it costs to find the rows among candidates, of which this share passes; none if the
+    /// key would have more.
+    fn entries_worth(&self, share: f64) -> usize {
+        let worth = ENTRIES_PER_ROW * self.k as f64 / share.max(1e-6);
+        if share * self.entries() < worth { worth as usize } else { 0 }
+    }
+
+    /// For fewer entries of a key than this, reading them is cheaper than to look at candidates: with n rows, of which the
+    /// share s passes, n s entries cost as much as some k / s rows.
+    fn few(&self) -> usize {
+        (ENTRIES_PER_ROW * self.entries().sqrt()) as usize
+    }
+
+    /// What EXPLAIN says of the conditions: how the rows are found that meet them, and about how many do.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn describe(&self) -> Result<String> {
+        if self.bounds.sources.is_empty() {
+            return Ok(String::new());
+        }
+        let way = Access::exact(self.table, self.bounds).into_iter().next();
+        let percent = |rows: u64| 100.0 * rows as f64 / self.entries().max(1.0);
+        Ok(match (self.by_key(way.as_ref(), self.few())?, way) {
+            (Some(rows), Some(way)) => {
+                format!(", filter: {} rows ({:.2} %) by {way} first", rows.len(), percent(rows.len()))
+            }
+            (_, Some(way)) => {
+                format!(", filter: candidates are looked at; more than {:.2} % by {way}", percent(self.few() as u64))
+            }
+            (_, None) => ", filter: candidates are looked at; no key tells how many pass".to_owned(),
+        })
+    }
+
+    /// `None` if the index cannot tell.
+    fn ask(&self, k: usize, among: Option<&RoaringTreemap>) -> Option<Vec<RowId>> {
+        let asked = Neighbourhood { vector: self.vector, at: self.view.lsn(), hardness: self.hardness, among };
+        let found = self.nearest.nearest(&asked, k).inspect_err(|why| self.index.note(why)).ok()?;
+        Some(found.iter().map(|neighbour| neighbour.row).collect())
+    }
+
+    fn entries(&self) -> f64 {
+        self.index.kind().size().entries as f64
+    }
+
+    fn among(&self, rows: &RoaringTreemap) -> Result<Option<Vec<RowId>>> {
+        self.experience.set(Learnt::Key(usize::try_from(rows.len()).unwrap_or(usize::MAX)));
+        if rows.len() < self.k as u64 {
+            return Ok(None);
+        }
+        // Rows without a vector are in no index.
+        Ok(self.ask(self.k, Some(rows)).filter(|found| found.len() == self.k))
+    }
+
+    /// The numbers of the rows that a key gives, if they are not more than so many.
+    fn by_key(&self, way: Option<&Access>, most: usize) -> Result<Option<RoaringTreemap>> {
+        let mut rows = RoaringTreemap::new();
+        if most == 0 {
+            return Ok(None);
+        }
+        match way {
+            Some(Access::Points(points)) => rows.extend(points.iter().map(|row| row.0)),
+            Some(Access::Rows(from, to)) if to.0.saturating_sub(from.0) < LONGEST_RANGE => {
+                rows.insert_range(from.0..=to.0);
+            }
+            Some(Access::Keys { index, ranges, .. }) => {
+                let mut left = most;
+                for range in ranges {
+                    for entry in self.view.keys(*index, range, false)? {
+                        if left == 0 {
+                            return Ok(None);
+                        }
+                        left -= 1;
+                        rows.insert(entry?.1.0);
+                    }
+                }
+            }
+            _ => return Ok(None),
+        }
+        Ok(Some(rows))
+    }
+
+    fn passes(&self, row: RowId) -> Result<bool> {
+        match self.view.row(self.table.incarnation, row)? {
+            Some(row) => self.bounds.admit(self.table, self.types, self.view, &row),
+            None => Ok(false),
+        }
+    }
+}
