@@ -11,7 +11,6 @@ use benches::{Result, child, timed, wrong};
 use clap::Parser;
 use nodedb::blocking::Session;
 use nodedb::{Database, Value};
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -150,22 +149,16 @@ fn insert_all(session: &mut Session, data: &Data) -> Result<()> {
     Ok(())
 }
 
-/// Until nothing is left to build: both indexes' tails are empty, or small and no more changing.
+/// Until nothing is left to build or to merge: nothing waits and nothing is being done, several times in a row.
 fn settle(db: &Database, session: &mut Session) -> Result<()> {
-    let mut before = String::new();
-    loop {
-        db.checkpoint()?;
-        let mut now = String::new();
-        let state = "SELECT tail, file_bytes, entries FROM nodedb_indexes ORDER BY index_name";
-        for row in session.query(state, &[])?.iter() {
-            write!(now, "{:?}", row.values()?)?;
-        }
-        if now == before {
-            return Ok(());
-        }
-        before = now;
-        std::thread::sleep(std::time::Duration::from_secs(2));
+    let busy = "SELECT (SELECT count(*) FROM nodedb_jobs) + (SELECT sum(parts_building) FROM nodedb_indexes)";
+    let mut quiet = 0;
+    while quiet < 4 {
+        std::thread::sleep(std::time::Duration::from_millis(250));
+        let busy: i64 = session.query(&format!("SELECT ({busy})::bigint"), &[])?.get(0, 0)?;
+        quiet = if busy == 0 { quiet + 1 } else { 0 };
     }
+    Ok(db.checkpoint().map(drop)?)
 }
 
 /// A column that no index covers: the indexes hear nothing of a change.

@@ -95,7 +95,8 @@ fn report(db: &Database, counts: &Counts, commits: u64, seconds: f64) -> Result<
     );
     figures.print();
     let mut session = db.blocking();
-    let answers = "SELECT index_name, answers_growing, answers_building, answers_sealed, exact_scans FROM nodedb_indexes";
+    let answers =
+        "SELECT index_name, answers_growing, answers_building, answers_sealed, exact_scans FROM nodedb_indexes";
     for row in session.query(answers, &[])?.iter() {
         let name: String = row.get(0)?;
         let [growing, building, sealed, scans] = [1, 2, 3, 4].map(|at| row.get::<i64>(at).map(|count| count as f64));

@@ -154,8 +154,7 @@ impl Ours {
         session.execute("CREATE INDEX words ON docs USING bm25 (body)", &[])?;
         db.checkpoint()?;
         let count = session.prepare("SELECT count(*) FROM docs WHERE docs @@@ $1")?;
-        let best =
-            session.prepare("SELECT id FROM docs WHERE docs @@@ $1 ORDER BY bm25_score(docs) DESC LIMIT 10")?;
+        let best = session.prepare("SELECT id FROM docs WHERE docs @@@ $1 ORDER BY bm25_score(docs) DESC LIMIT 10")?;
         Ok((Self { _db: db, session, count, best }, seconds))
     }
 
@@ -220,9 +219,9 @@ fn duckdb(python: &Path, work: &Path, documents: &[String], queries: &[Asked]) -
     let dir = work.join("duckdb");
     std::fs::create_dir_all(&dir)?;
     std::fs::write(dir.join("documents.txt"), documents.join("\n"))?;
-    let lines = queries.iter().flat_map(|(kind, queries)| {
-        queries.iter().map(|words| format!("{}\t{}\n", kind.name(), words.join(" ")))
-    });
+    let lines = queries
+        .iter()
+        .flat_map(|(kind, queries)| queries.iter().map(|words| format!("{}\t{}\n", kind.name(), words.join(" "))));
     std::fs::write(dir.join("queries.txt"), lines.collect::<String>())?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("duckdb_fts.py");
     let status = Command::new(python).arg(script).arg(&dir).status()?;

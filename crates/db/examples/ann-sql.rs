@@ -90,8 +90,8 @@ impl Engine {
         let (operator, _) = operator(&self.metric)?;
         let filter = message.get("filter").filter(|filter| !filter.is_null()).map(Filter::of).transpose()?;
         let place = filter.as_ref().map_or(String::new(), |f| format!("WHERE {0} >= $3 AND {0} < $4", f.column));
-        let prepared =
-            session.prepare(&format!("SELECT {columns} FROM item {place} ORDER BY embedding {operator} $1 LIMIT $2"))?;
+        let prepared = session
+            .prepare(&format!("SELECT {columns} FROM item {place} ORDER BY embedding {operator} $1 LIMIT $2"))?;
         let (mut ids, mut latencies) = (vec![-1_i64; count * k], Vec::new());
         let limit = Value::Int8(k as i64);
         let bounds = |at: usize| filter.iter().filter_map(move |f| f.bounds.get(at)).flatten().cloned();
@@ -151,10 +151,11 @@ fn build(message: &Json) -> Result<Json> {
         number.copied().flatten().map_or(Value::Null, Value::Int4)
     };
     for (chunk, first) in rows.chunks(SOME_ROWS).zip((0_i64..).step_by(SOME_ROWS)) {
-        let values: Vec<Value> =
-            chunk.iter().zip(first..).flat_map(|(row, id)| {
-                [Value::Int8(id), number(0, id), number(1, id), Value::Vector(row.to_vec())]
-            }).collect();
+        let values: Vec<Value> = chunk
+            .iter()
+            .zip(first..)
+            .flat_map(|(row, id)| [Value::Int8(id), number(0, id), number(1, id), Value::Vector(row.to_vec())])
+            .collect();
         if chunk.len() == SOME_ROWS {
             session.execute_prepared(&some, &values)?;
             continue;

@@ -129,6 +129,8 @@ impl Drop for Derived {
 const ALL_AFTER: u64 = 4;
 /// Rows that are handed over at a time.
 const SOME_ROWS: usize = 256;
+/// Rows whose numbers are in a longer span are not counted by it.
+const LONGEST_SPAN: u64 = 1 << 33;
 /// So few commits are caught up with while others wait.
 const FEW_COMMITS: u64 = 64;
 /// How often an index that fails is filled anew before that is left to the next opening.
@@ -351,7 +353,9 @@ impl Worker {
             Ok(rows.next().transpose()?.map_or(0, |row| row.id.0))
         });
         let (Some(first), Some(last)) = (ends.next(), ends.next()) else { return Ok(0) };
-        Ok(last?.saturating_sub(first?).saturating_add(1))
+        let span = last?.saturating_sub(first?).saturating_add(1);
+        // Numbers far apart say nothing of how many there are.
+        Ok(if span < LONGEST_SPAN { span } else { 0 })
     }
 
     fn do_jobs(&self, index: &Index) {

@@ -9,8 +9,6 @@ pub mod lifecycle;
 pub mod text;
 pub mod vector;
 
-pub use lifecycle::{
-    Alarm, Answers, Change, Index, Indexes, Job, JobKind, Kind, Parts, Size, State, Status, Working,
-};
+pub use lifecycle::{Alarm, Answers, Change, Index, Indexes, Job, JobKind, Kind, Parts, Size, State, Status, Working};
 pub use text::{Matches, TextIndex, TextOptions, TextQuery, TextSnapshot};
 pub use vector::{Nearest, VectorIndex, VectorOptions};

@@ -246,6 +246,10 @@ impl Kind for VectorIndex {
         }
     }
 
+    fn entries(&self) -> usize {
+        self.collection.len_with_ended()
+    }
+
     fn rows(&self, at: Lsn) -> Result<Vec<RowId>> {
         let entries = self.collection.entries(Some(at.0)).map_err(error)?;
         let mut rows: Vec<RowId> = entries.iter().map(|(id, _)| RowId(*id)).collect();

@@ -49,6 +49,11 @@ const ALL: &[&str] = &["crates", "tests/torture", "Cargo.lock"];
 const BENCH: &[&str] =
     &["crates/env", "crates/base", "crates/store", "crates/query", "crates/db", "benches", "Cargo.lock"];
 
+const DERIVED: &[&str] = &["crates", "benches", "Cargo.lock"];
+
+/// WordNet as tables.
+const IMPORT: &str = "{bin}/nodedb import --data {work}/wordnet {shared}/data/wordnet/synsets.parquet --table synsets";
+
 /// All of it, since a part would choose other features of the libraries and so build them once more.
 const BUILD: &str = "cargo build --release --workspace";
 
@@ -164,6 +169,43 @@ pub const RUNS: &[Run] = &[
         about: "the highest resident memory of loads, scans, sorts and joins against the budget",
         steps: &[BUILD, "{bin}/memory {work}"],
         covers: BENCH,
+        keep: Keep::Json,
+        passes: Passes::OnSuccess,
+    },
+    Run {
+        name: "freshness",
+        about: "200,000 commits of 16 sessions: each finds what it has committed through both indexes, and nothing that is gone",
+        steps: &[BUILD, "{bin}/freshness {work}"],
+        covers: DERIVED,
+        keep: Keep::Json,
+        passes: Passes::OnSuccess,
+    },
+    Run {
+        name: "bench-text",
+        about: "full text beside SQLite's FTS5: a million short documents, words, phrases, the ten best",
+        steps: &[BUILD, IMPORT, "{bin}/text {work}/text --from {work}/wordnet"],
+        covers: DERIVED,
+        keep: Keep::Json,
+        passes: Passes::OnSuccess,
+    },
+    Run {
+        name: "bench-hybrid",
+        about: "how good words, vectors and both are at finding relatives in WordNet",
+        steps: &[
+            BUILD,
+            IMPORT,
+            "{bin}/nodedb import --data {work}/wordnet {shared}/data/wordnet/relations.parquet --table relations",
+            "{bin}/hybrid {work}/wordnet --more \"fusion => 'rrf'\"",
+        ],
+        covers: DERIVED,
+        keep: Keep::Json,
+        passes: Passes::OnSuccess,
+    },
+    Run {
+        name: "bench-derived",
+        about: "what a vector and a text index cost: rows a second, bytes written, disk, memory, opening",
+        steps: &[BUILD, IMPORT, "{bin}/derived {work}/derived --from {work}/wordnet"],
+        covers: DERIVED,
         keep: Keep::Json,
         passes: Passes::OnSuccess,
     },

@@ -118,8 +118,11 @@ fn shape_of(header: &str) -> Header<Shape> {
         return Err("it is in Fortran's order: save np.ascontiguousarray of it".into());
     }
     let shape = field("shape")?.strip_prefix('(').and_then(|rest| rest.split_once(')')).ok_or("it has no shape")?.0;
-    let lengths: Vec<u64> = shape.split(',').map(str::trim).filter(|n| !n.is_empty()).map(str::parse).collect::<Result<_, _>>()?;
-    let [rows, dimensions] = lengths[..] else { return Err(format!("its shape is ({shape}), not that of a table").into()) };
+    let lengths: Vec<u64> =
+        shape.split(',').map(str::trim).filter(|n| !n.is_empty()).map(str::parse).collect::<Result<_, _>>()?;
+    let [rows, dimensions] = lengths[..] else {
+        return Err(format!("its shape is ({shape}), not that of a table").into());
+    };
     Ok(Shape { dimensions: usize::try_from(dimensions)?, rows: Some(rows), number, with_lengths: false })
 }
 
@@ -169,9 +172,10 @@ impl Reader {
                 return Ok(None);
             }
             let length = i32::from_le_bytes(length);
-            dimensions = usize::try_from(length).ok().filter(|n| (1..=MOST_DIMENSIONS).contains(n)).ok_or_else(|| {
-                unusable("read", &self.path, format!("vector {} has {length} dimensions", self.row))
-            })?;
+            dimensions = usize::try_from(length)
+                .ok()
+                .filter(|n| (1..=MOST_DIMENSIONS).contains(n))
+                .ok_or_else(|| unusable("read", &self.path, format!("vector {} has {length} dimensions", self.row)))?;
         } else if self.shape.rows == Some(self.row) {
             return Ok(None);
         }
@@ -179,7 +183,8 @@ impl Reader {
         if !self.take(&mut bytes)? {
             return Err(unusable("read", &self.path, format!("it ends before vector {}", self.row)));
         }
-        let differs = || malformed(format!("a vector of {dimensions} dimensions among those of {}", self.shape.dimensions));
+        let differs =
+            || malformed(format!("a vector of {dimensions} dimensions among those of {}", self.shape.dimensions));
         let fits = dimensions == self.shape.dimensions;
         Ok(Some(if fits { Ok(self.shape.number.read(&bytes)) } else { Err(differs()) }))
     }

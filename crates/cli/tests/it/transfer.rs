@@ -77,7 +77,9 @@ fn vectors_come_from_files_of_vectors() {
         let rows = place.sql(&format!("SELECT * FROM \"{name}\" ORDER BY id"));
         assert!(rows.contains("[0.5,-1,2]") && rows.contains("[3,4.25,5]"), "{rows}");
     }
+    let infinite: Vec<u8> = [0.5_f32, f32::INFINITY, 1.0].iter().flat_map(|n| n.to_le_bytes()).collect();
     for (name, bytes, why) in [
+        ("k.npy", npy("<f4", "False", "(1, 3)", &infinite), "22000"),
         ("d.npy", npy("<f4", "True", "(2, 3)", &body), "Fortran"),
         ("e.npy", npy("<i8", "False", "(2, 3)", &body), "<i8"),
         ("f.npy", npy("<f4", "False", "(6,)", &body), "(6,)"),

@@ -176,12 +176,30 @@ fn conditions_are_met_without_a_planner() {
         let plan: String = plan.get(0, 0).unwrap();
         assert!(plan.contains("filter: ") && plan.contains(how), "{filter}: {plan}");
     }
+    let wide = "SELECT id FROM item WHERE id BETWEEN 1 AND 1000000000 ORDER BY embedding <-> '[300,400,2,3]' LIMIT 3";
+    assert_eq!(ids(&db, wide).len(), 3);
     // What the transaction has written no index knows.
     let mut session = db.blocking();
     session.execute("BEGIN", &[]).unwrap();
     session.execute("INSERT INTO item VALUES (9000, 77, '[300,400,2,3]')", &[]).unwrap();
     let found = "SELECT id FROM item WHERE kind = 77 ORDER BY embedding <-> '[300,400,2,3]' LIMIT 1";
     assert_eq!(session.query(found, &[]).unwrap().get::<i32>(0, 0).unwrap(), 9000);
+}
+
+/// More rows than the index is ever asked for at once.
+#[test]
+fn many_rows_of_many_are_found() {
+    let files = MemoryFiles::new();
+    let db = open_with(&files, 8192);
+    db.blocking().execute(SETUP, &[]).unwrap();
+    let fill = "INSERT INTO item SELECT i, i % 100, ('[' || i * 31 % 997 || ',' || i * 17 % 991 || ',2,3]')::vector
+        FROM generate_series(1, 16000) AS t(i)";
+    db.blocking().execute(fill, &[]).unwrap();
+    db.blocking().execute(INDEX, &[]).unwrap();
+    for filter in ["kind < 40", "kind < 40 OR id < 0"] {
+        let sql = format!("SELECT id FROM item WHERE {filter} ORDER BY embedding <-> '[300,400,2,3]' LIMIT 2400");
+        assert_eq!(db.blocking().query(&sql, &[]).unwrap().iter().count(), 2400, "{filter}");
+    }
 }
 
 #[test]

@@ -72,3 +72,25 @@ impl Drop for Working<'_> {
         self.desk.put(self.outer.take());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_seen_while_it_goes_on() {
+        let desk = Desk::default();
+        let job = |kind, total| Some(Job { kind, began: 7, done: 0, total });
+        let fill = Working { desk: &desk, outer: desk.put(job(JobKind::Fill, 10)) };
+        desk.advance(4);
+        assert_eq!(desk.job().map(|job| (job.kind, job.done, job.total)), Some((JobKind::Fill, 4, 10)));
+        let inner = Working { desk: &desk, outer: desk.put(job(JobKind::Build, 0)) };
+        desk.advance(1);
+        assert_eq!(desk.job().map(|job| (job.kind.name(), job.total)), Some(("build", 0)));
+        drop(inner);
+        desk.advance(12);
+        assert_eq!(desk.job().map(|job| (job.kind, job.done, job.total)), Some((JobKind::Fill, 12, 12)));
+        drop(fill);
+        assert_eq!(desk.job(), None);
+    }
+}

@@ -70,6 +70,11 @@ pub trait Kind: fmt::Debug + Send + Sync {
     /// How many rows it holds, and how many bytes they take in memory and on disk.
     fn size(&self) -> Size;
 
+    /// How many rows it holds, superseded ones included, without waiting for anybody.
+    fn entries(&self) -> usize {
+        self.size().entries
+    }
+
     /// The rows that it holds as of a commit, ascending.
     ///
     /// # Errors

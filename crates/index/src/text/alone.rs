@@ -53,6 +53,10 @@ struct Column {
 impl Column {
     fn of(analyzer: &mut TextAnalyzer, text: &str) -> Self {
         let mut column = Self::default();
+        // What has no text is in no index, though one tokenizer makes a term of it.
+        if text.is_empty() {
+            return column;
+        }
         for (at, term) in terms(analyzer, text).into_iter().filter(|(_, term)| term.len() <= LONGEST_TERM) {
             column.length += 1;
             column.places.entry(term).or_default().push(at);
@@ -67,14 +71,15 @@ impl Column {
 
     /// How often terms stand one behind the other as they are placed.
     fn times(&self, placed: &[Placed]) -> usize {
-        let Some(((first, term), others)) = placed.split_first() else { return 0 };
-        let follows = |start: usize| {
-            others.iter().all(|(at, term)| {
-                let place = (start + at).checked_sub(*first);
-                place.is_some_and(|place| self.places.get(term).is_some_and(|places| places.contains(&place)))
-            })
+        let places = placed.iter().map(|(at, term)| Some((*at, self.places.get(term)?)));
+        let Some(places) = places.collect::<Option<Vec<_>>>() else { return 0 };
+        let Some((first, starts)) = places.iter().min_by_key(|(_, places)| places.len()) else { return 0 };
+        // Places ascend.
+        let is_there = |start: usize, (at, places): &(usize, &Vec<usize>)| {
+            let place = (start + at).checked_sub(*first);
+            place.is_some_and(|place| places.binary_search(&place).is_ok())
         };
-        self.places.get(term).map_or(0, |starts| starts.iter().filter(|start| follows(**start)).count())
+        starts.iter().filter(|start| places.iter().all(|term| is_there(**start, term))).count()
     }
 }
 
@@ -143,9 +148,7 @@ impl Matcher {
             Ok::<_, TantivyError>(Bm25Weight::for_terms(statistics, &terms)?.boost_by(boost))
         };
         Ok(Some(match wanted {
-            Wanted::Term(field, term) => {
-                Self::Term(*field, term.clone(), weight(*field, &mut std::iter::once(term))?)
-            }
+            Wanted::Term(field, term) => Self::Term(*field, term.clone(), weight(*field, &mut std::iter::once(term))?),
             Wanted::Phrase(field, terms, 0) => {
                 Self::Phrase(*field, terms.clone(), weight(*field, &mut terms.iter().map(|(_, term)| term))?)
             }

@@ -100,7 +100,16 @@ impl TextIndex {
     /// `Statement` (22023) if the options cannot be.
     pub fn create(env: Env, dir: &Path, options: &TextOptions) -> Result<Self> {
         let (state, work, since, answers) = Default::default();
-        Ok(Self { env, dir: dir.to_owned(), fields: Fields::new(options)?, state, work, since, answers, is_filling: AtomicBool::new(true) })
+        Ok(Self {
+            env,
+            dir: dir.to_owned(),
+            fields: Fields::new(options)?,
+            state,
+            work,
+            since,
+            answers,
+            is_filling: AtomicBool::new(true),
+        })
     }
 
     /// As its last checkpoint left it, and up to which commit that is.

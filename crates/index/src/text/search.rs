@@ -268,8 +268,10 @@ impl TextSnapshot {
     /// Those of them that match.
     fn of_few(&self, query: &TextQuery, at: Lsn) -> Result<Vec<Match>> {
         let few: Vec<_> = self.visible_few(at).collect();
+        if few.is_empty() {
+            return Ok(Vec::new());
+        }
         let scores = match query.matcher(self)? {
-            _ if few.is_empty() => Vec::new(),
             Some(matcher) => few.iter().map(|alone| matcher.score(&alone.terms)).collect(),
             None => query.by_tantivy(few.iter().map(|alone| alone.document.texts.clone()).collect(), self)?,
         };

@@ -12,6 +12,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 /// So few documents are looked at one by one: tantivy clears 8 MB of memory for each part that it makes.
 const FEW: usize = if cfg!(test) { 4 } else { 64 };
 
+/// And no more than so many bytes of them, whose words take several times as many.
+const FEW_BYTES: usize = 256 << 10;
+
 /// The newest changes. A commit only appends; whoever searches first takes the words of what has come since, or makes a part
 /// of it if it is much.
 #[derive(Debug)]
@@ -41,6 +44,8 @@ struct Made {
     parts: Vec<(usize, Arc<Part>)>,
     /// The documents behind those of the parts.
     few: Vec<Arc<Alone>>,
+    /// Bytes of the documents that the parts hold.
+    covered: usize,
 }
 
 /// What a search finds of a tail: parts in memory, and documents beside them, which together are all.
@@ -131,8 +136,10 @@ impl Tail {
         let mut made = self.made.lock();
         let covered = made.parts.last().map_or(0, |(from, part)| from + part.len());
         let all = self.len();
-        if all - covered > FEW {
+        let bytes = self.written_bytes();
+        if all - covered > FEW || bytes.saturating_sub(made.covered) > FEW_BYTES && all > covered {
             made.few.clear();
+            made.covered = bytes;
             self.cover(&mut made.parts, covered, all, fields)?;
         } else if all > covered + made.few.len() {
             let mut analyzers = Analyzers::new(fields)?;

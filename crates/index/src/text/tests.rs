@@ -107,6 +107,7 @@ fn columns_are_cut_as_they_say() {
     assert!(cut(Cut::Whitespace, None, false, "c++ code", "C+*") && !cut(Cut::Whitespace, None, false, "cat", "c++*"));
     assert!(cut(Cut::Prefix(1, 5), None, false, "completion", "completion*"));
     assert!(cut(Cut::Ngram(2, 3), None, false, "completion", "complet*"));
+    assert!(!cut(Cut::Raw, None, false, "", "a~") && !cut(Cut::Raw, None, false, "", "\"\""));
     assert!(cut(Cut::Cjk, None, false, "東京都に住む", "京都"));
     assert!(!cut(Cut::Cjk, None, false, "東京都に住む", "京住"));
     assert!("ngram(4,2)".parse::<Cut>().is_err() && "words(1,2)".parse::<Cut>().is_err());

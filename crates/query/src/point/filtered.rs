@@ -5,17 +5,17 @@
 //! as the share that passes wants; if hardly any passes, the key is read after all. Which of these comes first is learnt from
 //! the last time that the statement was executed.
 
-use crate::scan::access::Access;
+use crate::scan::access::{Access, row_span};
 use crate::scan::bounds::Bounds;
 use nodedb_base::{Result, RowId, Type};
-use nodedb_index::{Index, Nearest};
 use nodedb_index::vector::{Hardness, Neighbourhood};
+use nodedb_index::{Index, Nearest};
 use nodedb_store::View;
 use nodedb_store::catalog::Table;
 use nodedb_vector::Vector;
 use roaring::RoaringTreemap;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Where nobody knows, so many candidates are looked at for a row that passes.
 const FIRST: f64 = 1.5;
@@ -25,8 +25,6 @@ const MOST_CANDIDATES: usize = 10_000;
 const RARE: usize = 16;
 /// A row that is looked at costs as much as so many entries of a key, and a search rather more.
 const ENTRIES_PER_ROW: f64 = 16.0;
-/// A key that gave few rows is read again as long as it gives not so many times as many.
-const LONGER: usize = 4;
 /// Ranges of row numbers are not longer.
 const LONGEST_RANGE: u64 = 1 << 32;
 
@@ -54,38 +52,22 @@ pub struct Filtered<'a> {
     pub experience: &'a Experience,
 }
 
-/// What the last execution of a statement has learnt, with which the next one begins. It decides how rows are looked for,
-/// never which.
+/// The share of candidates that met the conditions when the statement was executed the last time, if no key gave few rows
+/// then: where the next execution begins. It decides how rows are looked for, never which.
 #[derive(Debug, Default)]
-pub struct Experience(AtomicI64);
-
-#[derive(Clone, Copy, Debug)]
-enum Learnt {
-    Nothing,
-    /// This share of the candidates has met the conditions.
-    Share(f64),
-    /// A key was read, which gave so many rows.
-    Key(usize),
-}
+pub struct Experience(AtomicU32);
 
 impl Experience {
     const ONE: f64 = 1e9;
 
-    fn get(&self) -> Learnt {
-        match self.0.load(Ordering::Relaxed) {
-            0 => Learnt::Nothing,
-            share @ 1.. => Learnt::Share(share as f64 / Self::ONE),
-            rows => Learnt::Key(usize::try_from(-rows).unwrap_or_default()),
-        }
+    fn get(&self) -> Option<f64> {
+        let share = self.0.load(Ordering::Relaxed);
+        (share > 0).then(|| f64::from(share) / Self::ONE)
     }
 
-    fn set(&self, learnt: Learnt) {
-        let number = match learnt {
-            Learnt::Nothing => 0,
-            Learnt::Share(share) => (share * Self::ONE) as i64 + 1,
-            Learnt::Key(rows) => -i64::try_from(rows.max(1)).unwrap_or(i64::MAX),
-        };
-        self.0.store(number, Ordering::Relaxed);
+    fn set(&self, share: Option<f64>) {
+        let parts = |share: f64| (share.clamp(0.0, 1.0) * Self::ONE) as u32 + 1;
+        self.0.store(share.map_or(0, parts), Ordering::Relaxed);
     }
 }
 
@@ -99,14 +81,11 @@ impl Filtered<'_> {
             return Ok(self.ask(self.k, None).filter(|found| found.len() == self.k));
         }
         let way = Access::exact(self.table, self.bounds).into_iter().next();
-        let (most, share) = match self.experience.get() {
-            Learnt::Nothing => (self.few(), 1.0 / FIRST),
-            Learnt::Key(rows) => (self.few().max(rows * LONGER), 1.0 / FIRST),
-            Learnt::Share(share) => (0, share),
-        };
+        let learnt = self.experience.get();
+        let most = if learnt.is_none() { self.few() } else { 0 };
         match self.by_key(way.as_ref(), most)? {
             Some(rows) => self.among(&rows),
-            None => self.by_candidates(way.as_ref(), share),
+            None => self.by_candidates(way.as_ref(), learnt.unwrap_or(1.0 / FIRST)),
         }
     }
 
@@ -117,7 +96,7 @@ impl Filtered<'_> {
             let (passing, seen) = self.passing(&found, &mut passes)?;
             let share = passing.len() as f64 / seen.max(1) as f64;
             if passing.len() >= self.k {
-                self.experience.set(Learnt::Share(share));
+                self.experience.set(Some(share));
                 return Ok(Some(passing));
             }
             if found.len() < candidates || candidates >= MOST_CANDIDATES {
@@ -131,7 +110,7 @@ impl Filtered<'_> {
             if is_rare {
                 return Ok(None);
             }
-            candidates = self.enough(share).clamp(candidates * 2, MOST_CANDIDATES);
+            candidates = self.enough(share).max(candidates * 2).min(MOST_CANDIDATES);
         }
     }
 
@@ -182,7 +161,7 @@ impl Filtered<'_> {
         let percent = |rows: u64| 100.0 * rows as f64 / self.entries().max(1.0);
         Ok(match (self.by_key(way.as_ref(), self.few())?, way) {
             (Some(rows), Some(way)) => {
-                format!(", filter: {} rows ({:.2} %) by {way} first", rows.len(), percent(rows.len()))
+                format!(", filter: {} rows ({:.2} %) by {way} first", rows.len(), percent(rows.len()).min(100.0))
             }
             (_, Some(way)) => {
                 format!(", filter: candidates are looked at; more than {:.2} % by {way}", percent(self.few() as u64))
@@ -199,11 +178,12 @@ impl Filtered<'_> {
     }
 
     fn entries(&self) -> f64 {
-        self.index.kind().size().entries as f64
+        self.index.kind().entries() as f64
     }
 
     fn among(&self, rows: &RoaringTreemap) -> Result<Option<Vec<RowId>>> {
-        self.experience.set(Learnt::Key(usize::try_from(rows.len()).unwrap_or(usize::MAX)));
+        let is_few = rows.len() <= self.few() as u64;
+        self.experience.set((!is_few).then(|| rows.len() as f64 / self.entries().max(1.0)));
         if rows.len() < self.k as u64 {
             return Ok(None);
         }
@@ -219,8 +199,15 @@ impl Filtered<'_> {
         }
         match way {
             Some(Access::Points(points)) => rows.extend(points.iter().map(|row| row.0)),
-            Some(Access::Rows(from, to)) if to.0.saturating_sub(from.0) < LONGEST_RANGE => {
-                rows.insert_range(from.0..=to.0);
+            Some(Access::Rows(from, to)) => {
+                let Some((first, last)) = row_span(self.table, self.view)? else { return Ok(Some(rows)) };
+                let (from, to) = (from.0.max(first.0), to.0.min(last.0));
+                if from <= to && to - from >= LONGEST_RANGE {
+                    return Ok(None);
+                }
+                if from <= to {
+                    rows.insert_range(from..=to);
+                }
             }
             Some(Access::Keys { index, ranges, .. }) => {
                 let mut left = most;

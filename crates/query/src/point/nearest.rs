@@ -85,7 +85,9 @@ impl NearestPlan {
         let how = statement.settings.hardness();
         let names: Vec<_> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
         let (table, index, names) = (&self.table.name, &self.index.name, names.join(", "));
-        Some(format!("Nearest: {table}, index {index} (approximate, {how}), first {k}, in order{filter}, columns [{names}]"))
+        Some(format!(
+            "Nearest: {table}, index {index} (approximate, {how}), first {k}, in order{filter}, columns [{names}]"
+        ))
     }
 
     /// What the conditions say this time, if they say just that.
@@ -146,7 +148,19 @@ pub fn plan(query: &Query, tx: &Transaction) -> Result<Option<NearestPlan>> {
     let fields = named.iter().map(|column| mapping::field(&column.name, &column.ty, true));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let (types, columns, named) = (table.types().into(), columns.into(), named.into());
-    Ok(Some(NearestPlan { table, types, columns, named, schema, index, column, conditions, experience: Experience::default(), constant, limit }))
+    Ok(Some(NearestPlan {
+        table,
+        types,
+        columns,
+        named,
+        schema,
+        index,
+        column,
+        conditions,
+        experience: Experience::default(),
+        constant,
+        limit,
+    }))
 }
 
 /// The one distance that rows are sorted by: what is near, the column, and the constant.

@@ -258,7 +258,7 @@ impl Search {
                 return self.among_passing(nearest).map(Some);
             }
             // As many as should do if the others pass as often, and half as many again.
-            candidates = (3 * k * seen.len() / (2 * passed).max(1)).clamp(candidates * 2, MOST_CANDIDATES);
+            candidates = (3 * k * seen.len() / (2 * passed).max(1)).max(candidates * 2).min(MOST_CANDIDATES);
         }
     }
 

@@ -58,7 +58,7 @@ fn dense(value: &Value, ty: &str, style: &TextStyle) -> Result<Option<Vec<f32>>>
 
 fn numbers_of(value: &Value, ty: &str, style: &TextStyle) -> Result<Option<Vec<f32>>> {
     Ok(Some(match value {
-        Value::Vector(v) => v.clone(),
+        Value::Vector(v) => v.iter().map(|x| check_finite(*x, ty)).collect::<Result<_>>()?,
         Value::Halfvec(v) => v.iter().map(|x| x.to_f32()).collect(),
         Value::Array(v) => {
             if v.items.is_empty() {

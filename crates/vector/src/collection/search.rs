@@ -155,7 +155,7 @@ struct Nearest {
 }
 
 impl Nearest {
-    fn keys(&self) -> Vec<Key> {
+    fn keys(&self) -> HashSet<Key> {
         self.hits.iter().map(|hit| hit.1).collect()
     }
 
@@ -290,7 +290,7 @@ impl VectorCollection {
     }
 
     /// Remembers in which state the parts were that the answer comes from.
-    fn count_answers(&self, nearest: &Nearest, in_sealed: &[Key], in_building: &[Key]) {
+    fn count_answers(&self, nearest: &Nearest, in_sealed: &HashSet<Key>, in_building: &HashSet<Key>) {
         let mut answers = [0; 3];
         for (_, key) in &nearest.hits {
             let place = if in_sealed.contains(key) { 2 } else { usize::from(in_building.contains(key)) };

@@ -39,6 +39,14 @@ pub struct Stats {
 }
 
 impl VectorCollection {
+    /// Entries of all parts, ended ones included.
+    #[must_use]
+    pub fn len_with_ended(&self) -> usize {
+        let parts = self.parts();
+        let unsealed = parts.frozen.iter().chain([&parts.growing]).map(|part| part.len());
+        unsealed.chain(parts.sealed.iter().map(|part| part.len())).sum()
+    }
+
     /// Figures.
     #[must_use]
     pub fn stats(&self) -> Stats {
