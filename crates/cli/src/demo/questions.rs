@@ -149,7 +149,7 @@ FROM synsets WHERE synsets @@@ '+drink (wine beer^2) -tea definition:fruit' ORDE
         note: Some("Both, and a join: words and neighbours, fused by their ranks; what is each a kind of?"),
         sql: "SELECT h.word, round(h.score::numeric, 4) AS fused, p.word AS kind_of
 FROM hybrid_search('synsets', text => 'longing home',
-                   vector => (SELECT embedding FROM synsets WHERE word = 'homesickness'), k => 5) AS h
+                   vector => (SELECT embedding FROM synsets WHERE word = 'homesickness'), k => 5, fusion => 'rrf') AS h
 LEFT JOIN relations r ON r.src = h.id AND r.relation = 'hypernym'
 LEFT JOIN synsets p ON p.id = r.dst
 ORDER BY h.score DESC, h.word",
