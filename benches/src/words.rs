@@ -1,6 +1,17 @@
 //! Short documents made of glosses, and words to look for in them, the same for every seed.
 
+use crate::Result;
+use nodedb::blocking::Session;
 use std::collections::HashMap;
+
+/// The glosses of WordNet, from a database with its table `synsets`.
+///
+/// # Errors
+/// Those of reading.
+pub fn glosses(session: &mut Session) -> Result<Vec<String>> {
+    let rows = session.query("SELECT definition FROM synsets ORDER BY id", &[])?;
+    Ok(rows.iter().map(|row| row.get(0)).collect::<nodedb::Result<_>>()?)
+}
 
 /// Numbers that follow from a seed (xorshift64*).
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@
 
 use benches::figures::{Figures, Side};
 use benches::process::{disk_bytes, memory, processor_seconds, written};
-use benches::words::{Random, document};
+use benches::words::{Random, document, glosses};
 use benches::{Result, child, timed, wrong};
 use clap::Parser;
 use nodedb::blocking::Session;
@@ -80,8 +80,7 @@ fn main() -> Result<()> {
 fn data(arguments: &Arguments) -> Result<Data> {
     let db = Database::open(&arguments.from)?;
     let mut session = db.blocking();
-    let rows = session.query("SELECT definition FROM synsets ORDER BY id", &[])?;
-    let glosses = rows.iter().map(|row| row.get(0)).collect::<nodedb::Result<Vec<String>>>()?;
+    let glosses = glosses(&mut session)?;
     let mut embeddings = Vec::new();
     for row in session.query("SELECT embedding FROM synsets WHERE embedding IS NOT NULL", &[])?.iter() {
         if let Some(Value::Vector(embedding)) = row.values()?.into_iter().next() {

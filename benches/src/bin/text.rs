@@ -5,7 +5,7 @@
 
 use benches::figures::{Figures, Side};
 use benches::process::{disk_bytes, processor_seconds};
-use benches::words::{Kind, Random, Vocabulary, document};
+use benches::words::{Kind, Random, Vocabulary, document, glosses};
 use benches::{Result, timed, wrong};
 use clap::Parser;
 use nodedb::blocking::{Prepared, Session};
@@ -41,7 +41,9 @@ type Asked = (Kind, Vec<Vec<String>>);
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     std::fs::create_dir_all(&arguments.work)?;
-    let glosses = glosses(&arguments.from)?;
+    let from = Database::open(&arguments.from)?;
+    let glosses = glosses(&mut from.blocking())?;
+    from.close()?;
     let mut random = Random::new(7);
     let documents: Vec<String> = (0..arguments.documents).map(|_| document(&glosses, &mut random)).collect();
     let vocabulary = Vocabulary::new(&documents);
@@ -64,14 +66,6 @@ fn main() -> Result<()> {
         duckdb(python, &arguments.work, &documents, &queries)?;
     }
     Ok(std::fs::remove_dir_all(&arguments.work)?)
-}
-
-fn glosses(from: &Path) -> Result<Vec<String>> {
-    let db = Database::open(from)?;
-    let rows = db.blocking().query("SELECT definition FROM synsets ORDER BY id", &[])?;
-    let glosses = rows.iter().map(|row| row.get(0)).collect::<nodedb::Result<_>>()?;
-    db.close()?;
-    Ok(glosses)
 }
 
 /// Makes a database and an index, and says what that took and takes.
