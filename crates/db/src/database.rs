@@ -28,7 +28,7 @@ pub(crate) struct Inner {
     /// Ends before the store does.
     pub derived: Derived,
     pub store: Arc<Store>,
-    pub engine: Engine,
+    pub engine: Arc<Engine>,
     pub env: Env,
     pub runtime: Runtime,
 }
@@ -125,8 +125,8 @@ impl Database {
         let engine_options = options.engine(spill_dir);
         let runtime = Runtime::new(engine_options.threads)?;
         let (store, indexes) = (Arc::new(store), Arc::new(Indexes::default()));
-        let engine = Engine::new(&engine_options, &surroundings, indexes.clone())?;
-        let derived = Derived::start(&env, &store, &indexes, options)?;
+        let engine = Arc::new(Engine::new(&engine_options, &surroundings, indexes)?);
+        let derived = Derived::start(&env, &store, &engine, options)?;
         Ok(Self { inner: Arc::new(Inner { derived, store, engine, env, runtime }) })
     }
 

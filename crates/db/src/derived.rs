@@ -14,7 +14,8 @@ use follow::Follower;
 use nodedb_base::{Error, Incarnation, Lsn, Result, RowId, StoredRows, Type};
 use nodedb_env::{Env, Join};
 use nodedb_index::vector::{VectorIndex, VectorOptions};
-use nodedb_index::{Alarm, Index, Indexes, JobKind, Kind, State, TextIndex};
+use nodedb_index::{Alarm, Index, Indexes, JobKind, Kind, State, Subject, TextIndex};
+use nodedb_query::{Engine, RowPredicate};
 use nodedb_store::catalog::{DerivedIndex, Hnsw, Method, Table, VectorClass};
 use nodedb_store::{LogHold, Store, Transaction, TransactionOptions, View};
 use nodedb_vector::{Element, Metric, Quantisation};
@@ -71,7 +72,8 @@ impl Derived {
     ///
     /// # Errors
     /// `Io` if there is no thread.
-    pub fn start(env: &Env, store: &Arc<Store>, indexes: &Arc<Indexes>, options: &Options) -> Result<Self> {
+    pub fn start(env: &Env, store: &Arc<Store>, engine: &Arc<Engine>, options: &Options) -> Result<Self> {
+        let indexes = engine.indexes();
         let (messages, inbox) = channel();
         let (filling, crowded) = (watch::channel(0).0, watch::channel(false).0);
         let signals = Arc::new(Signals { filling, crowded, stopping: AtomicBool::new(false) });
@@ -80,10 +82,12 @@ impl Derived {
             env: env.clone(),
             store: store.clone(),
             indexes: indexes.clone(),
+            engine: engine.clone(),
             follower: follower.clone(),
             signals: signals.clone(),
             messages: messages.clone(),
             seal_threshold: options.vector_seal_threshold,
+            build_threads: options.threads(),
             checkpoint_bytes: options.index_checkpoint_bytes,
             memory: options.memory / 4,
             holds: HashMap::new(),
@@ -140,10 +144,12 @@ struct Worker {
     env: Env,
     store: Arc<Store>,
     indexes: Arc<Indexes>,
+    engine: Arc<Engine>,
     follower: Arc<Follower>,
     signals: Arc<Signals>,
     messages: Sender<Message>,
     seal_threshold: usize,
+    build_threads: usize,
     checkpoint_bytes: u64,
     /// For all indexes together.
     memory: u64,
@@ -206,20 +212,29 @@ impl Worker {
         }
         self.holds.insert(definition.id, self.store.hold_log(upper.next()));
         let named = (definition.id, definition.name.clone());
-        let index = Arc::new(Index::new(named, kind, upper, self.alarm()));
-        let last = self.catch_up((table, definition), &index, upper, true)?;
-        self.indexes.follow(table.incarnation, definition.columns.clone(), index.clone());
+        let subject = self.subject(table, definition)?;
+        let index = Arc::new(Index::new(named, (kind, subject), upper, self.alarm()));
+        let last = self.catch_up(table, &index, upper, true)?;
+        self.indexes.follow(table.incarnation, index.clone());
         // What was read behind the checkpoint was read as it is now.
         index.become_ready(last);
         self.indexes.put(index);
         Ok(())
     }
 
+    /// What an index is told of.
+    fn subject(&self, table: &Table, definition: &DerivedIndex) -> Result<Subject> {
+        let predicate = nodedb_query::row_predicate(&self.engine, table, definition)?;
+        let (mut columns, covered) = (definition.columns.clone(), definition.columns.len());
+        columns.extend(predicate.iter().flat_map(RowPredicate::columns).map(|(at, _)| at));
+        Ok(Subject { columns, covered, predicate: predicate.map(|predicate| Box::new(predicate) as _) })
+    }
+
     fn open_kind(&self, table: &Table, definition: &DerivedIndex, dir: &Path) -> Result<(Box<dyn Kind>, Lsn)> {
         let env = self.env.clone();
         Ok(match &definition.method {
             Method::Hnsw(hnsw) => {
-                let options = vector_options(table, definition, hnsw, self.seal_threshold)?;
+                let options = vector_options(table, definition, hnsw, (self.seal_threshold, self.build_threads))?;
                 let (index, upper) = VectorIndex::open(env, dir, &options)?;
                 (Box::new(index), upper)
             }
@@ -234,7 +249,7 @@ impl Worker {
         let env = self.env.clone();
         Ok(match &definition.method {
             Method::Hnsw(hnsw) => {
-                let options = vector_options(table, definition, hnsw, self.seal_threshold)?;
+                let options = vector_options(table, definition, hnsw, (self.seal_threshold, self.build_threads))?;
                 Box::new(VectorIndex::create(env, dir, &options)?)
             }
             Method::Bm25(bm25) => {
@@ -252,13 +267,7 @@ impl Worker {
     }
 
     /// Takes in what the log has behind a commit; the last commit that it had.
-    fn catch_up(
-        &self,
-        (table, definition): (&Table, &DerivedIndex),
-        index: &Index,
-        after: Lsn,
-        works: bool,
-    ) -> Result<Lsn> {
+    fn catch_up(&self, table: &Table, index: &Index, after: Lsn, works: bool) -> Result<Lsn> {
         let mut last = after;
         if self.store.log().last() <= after {
             return Ok(last);
@@ -273,7 +282,7 @@ impl Worker {
             }
             let batch = nodedb_base::Batch::decode(&record.payload)?;
             let change = (record.lsn, &batch);
-            follow::each_change(change, table, &definition.columns, &now, &mut |change| index.apply(change))?;
+            follow::each_change(change, table, index.columns(), &now, &mut |change| index.apply(change))?;
             self.check_wanted(index)?;
             while works && record.lsn.0.is_multiple_of(SOME_ROWS as u64) && index.kind().work()? {}
             last = record.lsn;
@@ -432,25 +441,26 @@ impl Worker {
         files.create_dir_all(&dir).map_err(io)?;
         let kind = self.create_kind(table, definition, &dir)?;
         let named = (definition.id, definition.name.clone());
-        let index = Arc::new(Index::new(named, kind, Lsn::ZERO, self.alarm()));
+        let subject = self.subject(table, definition)?;
+        let index = Arc::new(Index::new(named, (kind, subject), Lsn::ZERO, self.alarm()));
         index.begin_backfill();
         self.indexes.put(index.clone());
         let working = index.begin(JobKind::Fill, self.now(), self.rows_of(table)?);
         let hold = self.store.hold_log(self.store.last().next());
-        let since = self.take_rows(table, definition, &index)?;
+        let since = self.take_rows(table, &index)?;
         index.kind().filled()?;
         let mut last = since;
         while self.store.last().0.saturating_sub(last.0) > FEW_COMMITS {
-            last = self.catch_up((table, definition), &index, last, true)?;
+            last = self.catch_up(table, &index, last, true)?;
         }
         while index.kind().work()? {
             self.check_wanted(&index)?;
         }
         // Between two groups of commits nothing can be missed.
         let quiet = self.store.committer().between_groups();
-        last = self.catch_up((table, definition), &index, last, false)?;
+        last = self.catch_up(table, &index, last, false)?;
         if self.follower.still_has(table, definition.id) {
-            self.indexes.follow(table.incarnation, definition.columns.clone(), index.clone());
+            self.indexes.follow(table.incarnation, index.clone());
             // What was read behind the snapshot was read as it was then.
             index.become_ready(last);
         } else {
@@ -467,13 +477,13 @@ impl Worker {
     }
 
     /// Takes all rows in, as of now; the commit that this is.
-    fn take_rows(&self, table: &Table, definition: &DerivedIndex, index: &Index) -> Result<Lsn> {
+    fn take_rows(&self, table: &Table, index: &Index) -> Result<Lsn> {
         let tx = self.reader()?;
         let (view, types) = (tx.view(), table.types());
         for (at, row) in view.rows(table.incarnation, RowId(0), RowId(u64::MAX), false)?.enumerate() {
             let row = row?;
             let large = |column| view.large(table.incarnation, row.id, column).map(|bytes| Some(bytes.to_vec()));
-            follow::row_as_change(&types, &row, &definition.columns, large, |change| index.apply(change))?;
+            follow::row_as_change(&types, &row, index.columns(), large, |change| index.apply(change))?;
             if at % SOME_ROWS == 0 {
                 index.advance(at as u64);
                 self.check_wanted(index)?;
@@ -509,7 +519,7 @@ fn vector_options(
     table: &Table,
     definition: &DerivedIndex,
     Hnsw { class, m, ef_construction, code_bits }: &Hnsw,
-    seal_threshold: usize,
+    (seal_threshold, build_threads): (usize, usize),
 ) -> Result<VectorOptions> {
     let column = definition.columns.first().and_then(|at| table.columns.get(usize::from(*at)));
     let ty = column.map(|column| &column.ty);
@@ -540,5 +550,6 @@ fn vector_options(
             bits => Quantisation::Bits(*bits),
         },
         seal_threshold,
+        build_threads,
     })
 }

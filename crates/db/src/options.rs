@@ -22,7 +22,7 @@ pub struct Options {
     pub segment_bytes: u64,
     /// How much log may be kept for readers that lag behind, in bytes.
     pub log_cap_bytes: u64,
-    /// Threads that one query may use; `None` is one for each core.
+    /// Threads that one query may use, and that build one graph of vectors; `None` is one for each core.
     pub threads: Option<usize>,
     /// Vectors that an index takes before it builds a graph of them, 32 to 4,194,304.
     pub vector_seal_threshold: usize,
@@ -65,11 +65,15 @@ impl Options {
     }
 
     pub(crate) fn engine(&self, spill_dir: Option<PathBuf>) -> EngineOptions {
-        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         EngineOptions {
             memory_bytes: usize::try_from(self.memory / 4).unwrap_or(usize::MAX),
             spill_dir,
-            threads: self.threads.unwrap_or_else(cores),
+            threads: self.threads(),
         }
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.threads.unwrap_or_else(cores).max(1)
     }
 }

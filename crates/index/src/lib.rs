@@ -9,6 +9,8 @@ pub mod lifecycle;
 pub mod text;
 pub mod vector;
 
-pub use lifecycle::{Alarm, Answers, Change, Index, Indexes, Job, JobKind, Kind, Parts, Size, State, Status, Working};
+pub use lifecycle::{
+    Alarm, Answers, Change, Index, Indexes, Job, JobKind, Kind, Parts, Predicate, Size, State, Status, Subject, Working,
+};
 pub use text::{Matches, TextIndex, TextOptions, TextQuery, TextSnapshot};
 pub use vector::{Nearest, VectorIndex, VectorOptions};

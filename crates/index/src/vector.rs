@@ -32,6 +32,8 @@ pub struct VectorOptions {
     pub quantisation: Quantisation,
     /// Vectors of a part that is full.
     pub seal_threshold: usize,
+    /// Threads that build a graph together, 1 or more.
+    pub build_threads: usize,
 }
 
 impl VectorOptions {
@@ -40,7 +42,7 @@ impl VectorOptions {
             shape: Shape { metric: self.metric, element: self.element, dimension: self.dimension },
             quantisation: self.quantisation,
             seal_threshold: self.seal_threshold,
-            build_threads: 1,
+            build_threads: self.build_threads,
             // A commit never waits for a build: it is in the log already. Who writes is held back before.
             most_frozen: usize::MAX,
             ..Options::default()
@@ -125,7 +127,7 @@ impl VectorIndex {
     /// `Damaged` if it is not there, is not whole, or was made with other options.
     pub fn open(env: Env, dir: &Path, options: &VectorOptions) -> Result<(Self, Lsn)> {
         let opened = VectorCollection::open(env, dir, |opened| {
-            (opened.build_threads, opened.most_frozen) = (1, usize::MAX);
+            (opened.build_threads, opened.most_frozen) = (options.build_threads, usize::MAX);
             opened.seal_threshold = options.seal_threshold;
         })
         .map_err(error)?;

@@ -326,7 +326,12 @@ impl ContextProvider for Planner<'_> {
             Some(table) => {
                 let scan = TableScan::new(self.engine, table.clone(), view.clone(), false, self.limited);
                 let text = self.text_functions(view);
-                let asking = Asking { indexes: self.engine.indexes().clone(), hardness: self.hardness, text };
+                let asking = Asking {
+                    indexes: self.engine.indexes().clone(),
+                    hardness: self.hardness,
+                    text,
+                    partial: Arc::default(),
+                };
                 Ok(provider_as_source(Arc::new(scan.map_err(to_datafusion)?.asking(asking))))
             }
             None => match crate::views::named(name.table(), self.engine, view).map_err(to_datafusion)? {

@@ -6,6 +6,7 @@ use crate::engine::Engine;
 use crate::error::from_datafusion;
 use crate::outcome::Column;
 use crate::parse;
+use crate::partial::PartialIndex;
 use crate::planner::Planner;
 use crate::scan::IndexedExpr;
 use crate::types::{ColumnBuilder, arrow as mapping, value_at};
@@ -34,6 +35,7 @@ pub struct RowRules {
     needed: Vec<bool>,
     columns: Arc<[Column]>,
     indexed: Arc<[IndexedExpr]>,
+    partial: Arc<[PartialIndex]>,
 }
 
 #[derive(Debug)]
@@ -67,6 +69,11 @@ impl RowExpr {
         let (schema, qualified) = schema_of(table, &columns)?;
         let expr = planner.expression(expr, &qualified)?;
         Ok(Self { expr, columns, schema })
+    }
+
+    /// The columns that it is over, ascending, with their types.
+    pub fn columns(&self) -> &[(usize, Type)] {
+        &self.columns
     }
 
     /// The type of the result.
@@ -108,7 +115,7 @@ impl RowExpr {
 }
 
 /// The columns of a table that an expression names, and their types.
-fn columns_of(table: &Table, expr: &Expr) -> Vec<(usize, Type)> {
+pub fn columns_of(table: &Table, expr: &Expr) -> Vec<(usize, Type)> {
     let mut columns: Vec<usize> = Vec::new();
     let _ = visit_expressions(expr, |expr| {
         let name = match expr {
@@ -125,7 +132,7 @@ fn columns_of(table: &Table, expr: &Expr) -> Vec<(usize, Type)> {
 }
 
 /// Rows of these columns, and the same with the table's name.
-fn schema_of(table: &Table, columns: &[(usize, Type)]) -> Result<(SchemaRef, DFSchema)> {
+pub fn schema_of(table: &Table, columns: &[(usize, Type)]) -> Result<(SchemaRef, DFSchema)> {
     let fields = columns
         .iter()
         .filter_map(|(at, ty)| table.columns.get(*at).map(|column| mapping::field(&column.name, ty, true)));
@@ -173,7 +180,8 @@ impl RowRules {
             |column: &nodedb_store::catalog::Column| Column { name: column.name.clone(), ty: column.ty.clone() };
         let columns = table.columns.iter().map(column).collect();
         let (indexed, types) = (indexed_expressions(&planner, table)?, table.types());
-        let mut rules = Self { table: table.clone(), types, checks, indexes, needed: Vec::new(), columns, indexed };
+        let (partial, needed) = (PartialIndex::of_table(&planner, table)?, Vec::new());
+        let mut rules = Self { table: table.clone(), types, checks, indexes, needed, columns, indexed, partial };
         rules.needed = rules.find_needed();
         Ok(rules)
     }
@@ -220,6 +228,11 @@ impl RowRules {
     /// The expressions that its indexes are made of.
     pub const fn indexed_expressions(&self) -> &Arc<[IndexedExpr]> {
         &self.indexed
+    }
+
+    /// Its indexes that hold some rows only.
+    pub const fn partial_indexes(&self) -> &Arc<[PartialIndex]> {
+        &self.partial
     }
 
     /// Whether keys, checks or foreign keys are computed from a column.

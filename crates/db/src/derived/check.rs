@@ -40,11 +40,11 @@ fn compare(index: &Index, (table, definition): (&Table, &DerivedIndex), view: &V
     for row in view.rows(table.incarnation, RowId(0), RowId(u64::MAX), false)? {
         let row = row?;
         let large = |column| view.large(table.incarnation, row.id, column).map(|bytes| Some(bytes.to_vec()));
-        follow::row_as_change(&types, &row, &definition.columns, large, |change| {
-            if index.kind().holds(change.values) {
-                wanted.push(row.id);
-            }
-        })?;
+        let mut is_held = Ok(false);
+        follow::row_as_change(&types, &row, index.columns(), large, |change| is_held = index.holds(change.values))?;
+        if is_held? {
+            wanted.push(row.id);
+        }
     }
     if found == wanted {
         return Ok(found.len() as u64);

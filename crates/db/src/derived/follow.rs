@@ -119,18 +119,18 @@ impl Follower {
     }
 
     fn follow_rows(&self, (lsn, batch): (Lsn, &Batch), table: &Table, stored: &dyn StoredRows) {
-        for followed in self.indexes.following(table.incarnation) {
+        for index in self.indexes.following(table.incarnation) {
             // One that has failed is filled from the rows; what comes until then is among them.
-            if !followed.index.is_ready() {
+            if !index.is_ready() {
                 continue;
             }
             let handed = catch_unwind(AssertUnwindSafe(|| {
-                each_change((lsn, batch), table, &followed.columns, stored, &mut |change| followed.index.apply(change))
+                each_change((lsn, batch), table, index.columns(), stored, &mut |change| index.apply(change))
             }));
             match handed {
                 Ok(Ok(())) => {}
-                Ok(Err(why)) => followed.index.fail(&why),
-                Err(_) => followed.index.fail(&Error::internal("a change made an index panic")),
+                Ok(Err(why)) => index.fail(&why),
+                Err(_) => index.fail(&Error::internal("a change made an index panic")),
             }
         }
     }

@@ -184,6 +184,37 @@ pub struct Status {
     pub why: Option<String>,
 }
 
+/// Says which rows an index holds that does not hold all.
+pub trait Predicate: fmt::Debug + Send + Sync {
+    /// Whether a row with these values, as [`Change`] has them, is to be held.
+    ///
+    /// # Errors
+    /// `Damaged` if they are none of their columns'.
+    fn admits(&self, values: &[Option<&[u8]>]) -> Result<bool>;
+}
+
+/// What an index is told of.
+#[derive(Debug)]
+pub struct Subject {
+    /// The columns that it covers, then those that its predicate is about.
+    pub columns: Vec<u16>,
+    /// How many of them it covers.
+    pub covered: usize,
+    /// Which rows it holds; all if there is none.
+    pub predicate: Option<Box<dyn Predicate>>,
+}
+
+impl Subject {
+    /// The values that the index holds of a row with these: those of the columns that it covers, or none at all.
+    fn held<'v>(&self, values: &'v [Option<&'v [u8]>]) -> Result<&'v [Option<&'v [u8]>]> {
+        let (covered, others) = values.split_at_checked(self.covered).unwrap_or((values, &[]));
+        match &self.predicate {
+            Some(predicate) if !values.is_empty() && !predicate.admits(others)? => Ok(&[]),
+            _ => Ok(covered),
+        }
+    }
+}
+
 /// Told when an index has failed.
 #[derive(Clone)]
 pub struct Alarm(pub Arc<dyn Fn() + Send + Sync>);
@@ -202,6 +233,7 @@ pub struct Index {
     /// Its name in SQL.
     pub name: String,
     kind: Box<dyn Kind>,
+    subject: Subject,
     alarm: Alarm,
     status: Mutex<Status>,
     /// What its files hold.
@@ -216,9 +248,28 @@ pub struct Index {
 impl Index {
     /// One that holds nothing yet, or what its files hold up to `durable`.
     #[must_use]
-    pub fn new((id, name): (Incarnation, String), kind: Box<dyn Kind>, durable: Lsn, alarm: Alarm) -> Self {
+    pub fn new(
+        (id, name): (Incarnation, String),
+        (kind, subject): (Box<dyn Kind>, Subject),
+        durable: Lsn,
+        alarm: Alarm,
+    ) -> Self {
         let (status, pending, desk, scans) = Default::default();
-        Self { id, name, kind, alarm, status, durable: AtomicU64::new(durable.0), pending, desk, scans }
+        Self { id, name, kind, subject, alarm, status, durable: AtomicU64::new(durable.0), pending, desk, scans }
+    }
+
+    /// The columns whose changes it is told of.
+    #[must_use]
+    pub fn columns(&self) -> &[u16] {
+        &self.subject.columns
+    }
+
+    /// Whether it holds a row with such values, as [`Change`] has them.
+    ///
+    /// # Errors
+    /// Those of its predicate.
+    pub fn holds(&self, values: &[Option<&[u8]>]) -> Result<bool> {
+        Ok(self.kind.holds(self.subject.held(values)?))
     }
 
     /// Work that has begun, and ends when what comes back is dropped; `total` rows, if that is known.
@@ -319,7 +370,8 @@ impl Index {
     pub fn apply(&self, change: Change<'_>) {
         let bytes = 16 + change.values.iter().flatten().map(|value| value.len()).sum::<usize>();
         self.pending.fetch_add(bytes as u64, Ordering::Relaxed);
-        if let Err(why) = self.kind.apply(change) {
+        let held = self.subject.held(change.values);
+        if let Err(why) = held.and_then(|values| self.kind.apply(Change { values, ..change })) {
             self.fail(&why);
         }
     }

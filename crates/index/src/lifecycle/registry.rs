@@ -10,16 +10,7 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub struct Indexes {
     all: RwLock<HashMap<Incarnation, Arc<Index>>>,
-    following: RwLock<HashMap<Incarnation, Vec<Followed>>>,
-}
-
-/// An index that is told of each change of some columns.
-#[derive(Clone, Debug)]
-pub struct Followed {
-    /// The columns' numbers.
-    pub columns: Vec<u16>,
-    /// Who wants to know.
-    pub index: Arc<Index>,
+    following: RwLock<HashMap<Incarnation, Vec<Arc<Index>>>>,
 }
 
 impl Indexes {
@@ -33,7 +24,7 @@ impl Indexes {
     #[must_use]
     pub fn of_rows(&self, rows: Incarnation, id: Incarnation) -> Option<Arc<Index>> {
         let following = self.following.read();
-        following.get(&rows)?.iter().find(|followed| followed.index.id == id).map(|followed| followed.index.clone())
+        following.get(&rows)?.iter().find(|index| index.id == id).cloned()
     }
 
     /// All of them, by their names.
@@ -49,17 +40,17 @@ impl Indexes {
         self.all.write().insert(index.id, index);
     }
 
-    /// Tells an index of changes of columns of some rows from now on.
-    pub fn follow(&self, rows: Incarnation, columns: Vec<u16>, index: Arc<Index>) {
+    /// Tells an index of changes of its columns of some rows from now on.
+    pub fn follow(&self, rows: Incarnation, index: Arc<Index>) {
         let mut following = self.following.write();
         let of_rows = following.entry(rows).or_default();
-        of_rows.retain(|followed| followed.index.id != index.id);
-        of_rows.push(Followed { columns, index });
+        of_rows.retain(|other| other.id != index.id);
+        of_rows.push(index);
     }
 
     /// Who follows some rows.
     #[must_use]
-    pub fn following(&self, rows: Incarnation) -> Vec<Followed> {
+    pub fn following(&self, rows: Incarnation) -> Vec<Arc<Index>> {
         self.following.read().get(&rows).cloned().unwrap_or_default()
     }
 
@@ -67,7 +58,7 @@ impl Indexes {
     pub fn remove(&self, id: Incarnation) -> Option<Arc<Index>> {
         let mut following = self.following.write();
         for of_rows in following.values_mut() {
-            of_rows.retain(|followed| followed.index.id != id);
+            of_rows.retain(|index| index.id != id);
         }
         following.retain(|_, of_rows| !of_rows.is_empty());
         let gone = self.all.write().remove(&id);

@@ -1,6 +1,7 @@
 //! CREATE INDEX ... USING hnsw or bm25.
 
 use super::{Ids, already_exists, bm25, check, done};
+use crate::engine::Engine;
 use crate::outcome::Outcome;
 use crate::parse;
 use crate::planner::no_relation;
@@ -14,10 +15,15 @@ pub fn is_derived(create: &CreateIndex) -> bool {
     matches!(&create.using, Some(IndexType::Custom(name)) if matches!(parse::name(name).as_str(), "hnsw" | "bm25"))
 }
 
+/// Whether a statement makes an index of vectors.
+pub fn is_of_vectors(create: &CreateIndex) -> bool {
+    matches!(&create.using, Some(IndexType::Custom(name)) if parse::name(name) == "hnsw")
+}
+
 /// Runs it: the index is filled once the statement has committed.
-pub fn run(tx: &mut Transaction, create: &CreateIndex) -> Result<Outcome> {
+pub fn run(engine: &Engine, tx: &mut Transaction, create: &CreateIndex) -> Result<Outcome> {
     check(tx, "CREATE INDEX")?;
-    let is_text = matches!(&create.using, Some(IndexType::Custom(name)) if parse::name(name) == "bm25");
+    let is_text = !is_of_vectors(create);
     if create.unique {
         let method = if is_text { "bm25" } else { "hnsw" };
         return Err(Error::statement("0A000", format!("access method \"{method}\" does not support unique indexes")));
@@ -40,7 +46,12 @@ pub fn run(tx: &mut Transaction, create: &CreateIndex) -> Result<Outcome> {
         return if create.if_not_exists { Ok(done("CREATE INDEX")) } else { Err(already_exists(&name)) };
     }
     let mut ids = Ids::new(tx.catalog());
-    let index = DerivedIndex { id: Incarnation(ids.take()), name, columns, method };
+    let predicate = create.predicate.as_ref().map(|expr| {
+        crate::partial::of_expression(engine, &table, expr.clone())?;
+        Ok(expr.to_string())
+    });
+    let predicate = predicate.transpose()?;
+    let index = DerivedIndex { id: Incarnation(ids.take()), name, columns, method, predicate };
     let mut changed = Table::clone(&table);
     changed.derived.push(index);
     tx.define(vec![ids.entry(), (keys::table(table.id), Some(changed.encode()?))])?;

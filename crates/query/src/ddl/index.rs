@@ -16,7 +16,7 @@ use sqlparser::ast::{CreateIndex, Expr, IndexColumn as AstColumn, IndexType, Sta
 /// Runs a CREATE INDEX.
 pub fn run(engine: &Engine, tx: &mut Transaction, create: &CreateIndex) -> Result<Outcome> {
     if derived::is_derived(create) {
-        return derived::run(tx, create);
+        return derived::run(engine, tx, create);
     }
     check(tx, "CREATE INDEX")?;
     check_method(create)?;
@@ -136,6 +136,7 @@ pub fn expect_known(create: &CreateIndex) -> Result<()> {
         unique: create.unique,
         if_not_exists: create.if_not_exists,
         with: if derived::is_derived(create) { create.with.clone() } else { Vec::new() },
+        predicate: create.predicate.clone().filter(|_| derived::is_of_vectors(create)),
         ..template
     };
     parse::expect_known("CREATE INDEX", create, &known)

@@ -7,6 +7,7 @@ use super::{column, only_table};
 use crate::engine::Engine;
 use crate::outcome::{Column, Outcome};
 use crate::parse::{self, LiteralText};
+use crate::partial;
 use crate::scan::access::{Access, integer};
 use crate::scan::bounds::Bounds;
 use crate::scan::{BatchReader, MOST_ROWS, Source, Target, asked, of_numbers};
@@ -15,7 +16,7 @@ use crate::types::arrow as mapping;
 use arrow::datatypes::{Schema, SchemaRef};
 use nodedb_base::{Result, Type, Value};
 use nodedb_index::{Index, Nearest};
-use nodedb_store::catalog::{DerivedIndex, Table, VectorClass};
+use nodedb_store::catalog::{Table, VectorClass};
 use nodedb_store::{Transaction, View};
 use sqlparser::ast::{Expr, LimitClause, OrderBy, OrderByKind, Query};
 use std::sync::Arc;
@@ -28,7 +29,8 @@ pub struct NearestPlan {
     columns: Arc<[usize]>,
     named: Arc<[Column]>,
     schema: SchemaRef,
-    index: DerivedIndex,
+    /// Which indexes may be asked: those of this column and class.
+    subject: (usize, VectorClass),
     column: Type,
     conditions: Vec<Condition>,
     experience: Experience,
@@ -54,10 +56,10 @@ impl NearestPlan {
     /// Those of reading.
     pub fn run(&self, engine: &Engine, statement: &Statement<'_>, view: &View) -> Result<Option<Outcome>> {
         let Some(Question { vector, k }) = self.question(statement) else { return Ok(None) };
-        let Some(index) = asked(engine.indexes(), &self.index, &self.table, view) else { return Ok(None) };
+        let Some(bounds) = self.bounds(statement) else { return Ok(None) };
+        let Some((index, bounds)) = self.index(engine, bounds, view)? else { return Ok(None) };
         let Some(nearest) = index.kind().as_nearest() else { return Ok(None) };
         view.note_table(self.table.incarnation)?;
-        let Some(bounds) = self.bounds(statement) else { return Ok(None) };
         let search = self.filtered((&index, nearest), (&vector, k), &bounds, statement, view);
         let Some(rows) = search.rows()? else { return Ok(None) };
         let source = Source {
@@ -78,13 +80,12 @@ impl NearestPlan {
     /// What EXPLAIN says of it.
     pub fn explain(&self, engine: &Engine, statement: &Statement<'_>, view: &View) -> Option<String> {
         let Question { vector, k } = self.question(statement)?;
-        let asked = asked(engine.indexes(), &self.index, &self.table, view)?;
-        let bounds = self.bounds(statement)?;
+        let (asked, bounds) = self.index(engine, self.bounds(statement)?, view).ok()??;
         let search = self.filtered((&asked, asked.kind().as_nearest()?), (&vector, k), &bounds, statement, view);
         let filter = search.describe().ok()?;
         let how = statement.settings.hardness();
         let names: Vec<_> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let (table, index, names) = (&self.table.name, &self.index.name, names.join(", "));
+        let (table, index, names) = (&self.table.name, &asked.name, names.join(", "));
         Some(format!(
             "Nearest: {table}, index {index} (approximate, {how}), first {k}, in order{filter}, columns [{names}]"
         ))
@@ -93,6 +94,21 @@ impl NearestPlan {
     /// What the conditions say this time, if they say just that.
     fn bounds(&self, statement: &Statement<'_>) -> Option<Bounds> {
         bounds(&self.table, &self.conditions, statement).filter(|bounds| bounds.is_exact() && !bounds.impossible)
+    }
+
+    /// The index to ask, and what of the bounds is left to be met by the rows that it holds.
+    fn index(&self, engine: &Engine, bounds: Bounds, view: &View) -> Result<Option<(Arc<Index>, Bounds)>> {
+        let table = &self.table;
+        let has_partial = table.derived.iter().any(|index| index.predicate.is_some());
+        let partial = if has_partial { engine.rules(table)?.partial_indexes().clone() } else { Arc::default() };
+        let of = |id| partial.iter().find(|index| index.id() == id);
+        let covers = |id| of(id).is_some_and(|index| index.covers(&[], &bounds));
+        let found = partial::candidates(table, self.subject, covers)
+            .find_map(|index| Some((asked(engine.indexes(), index, table, view)?, of(index.id))));
+        Ok(found.map(|(index, partial)| match partial {
+            Some(partial) => (index, partial.left_of(&bounds)),
+            None => (index, bounds),
+        }))
     }
 
     fn filtered<'a>(
@@ -139,12 +155,12 @@ pub fn plan(query: &Query, tx: &Transaction) -> Result<Option<NearestPlan>> {
         };
         let (class, at, constant) = distance(&table, query.order_by.as_ref()?)?;
         let column = table.columns.get(at)?.ty.clone();
-        let index = table.vector_index(at, class)?.clone();
+        table.vector_indexes(at, class).next()?;
         let (columns, named) = output(&table, select)?;
         let conditions = conditions(&table, select.selection.as_ref())?;
-        limit_by.is_empty().then(|| (columns, named, index, column, conditions, constant.clone(), limit.clone()))
+        limit_by.is_empty().then(|| (columns, named, (at, class), column, conditions, constant.clone(), limit.clone()))
     };
-    let Some((columns, named, index, column, conditions, constant, limit)) = parts() else { return Ok(None) };
+    let Some((columns, named, subject, column, conditions, constant, limit)) = parts() else { return Ok(None) };
     let fields = named.iter().map(|column| mapping::field(&column.name, &column.ty, true));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let (types, columns, named) = (table.types().into(), columns.into(), named.into());
@@ -154,7 +170,7 @@ pub fn plan(query: &Query, tx: &Transaction) -> Result<Option<NearestPlan>> {
         columns,
         named,
         schema,
-        index,
+        subject,
         column,
         conditions,
         experience: Experience::default(),

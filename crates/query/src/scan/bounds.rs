@@ -34,7 +34,7 @@ pub struct SourceBounds {
 }
 
 /// What all filters together say; every one of them must hold.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Bounds {
     /// Of each source that they say something of.
     pub sources: Vec<SourceBounds>,
@@ -55,6 +55,29 @@ impl Bounds {
             bounds.add(&names, filter);
         }
         bounds
+    }
+
+    /// What one filter says, if it says that of columns and nothing more; that a column is not NULL is a range without ends.
+    pub fn just(table: &Table, filter: &Expr) -> Option<Self> {
+        let names = Names { table, expressions: &[] };
+        let mut bounds = Self::default();
+        match filter {
+            Expr::IsNotNull(inner) => _ = bounds.of(names.source(inner)?.0),
+            filter => bounds.add(&names, filter),
+        }
+        (bounds.is_exact() && !bounds.impossible && !bounds.sources.is_empty()).then_some(bounds)
+    }
+
+    /// Whether all rows within these bounds are within those others, which are exact.
+    pub fn imply(&self, other: &Self) -> bool {
+        other.sources.iter().all(|outer| self.get(&outer.source).is_some_and(|inner| inner.is_within(outer)))
+    }
+
+    /// The bounds that others, which hold as well, do not imply.
+    #[must_use]
+    pub fn without_implied(mut self, held: &Self) -> Self {
+        self.sources.retain(|outer| !held.get(&outer.source).is_some_and(|inner| inner.is_within(outer)));
+        self
     }
 
     /// Whether the rows within the bounds are just those for which everything that was said is true.
@@ -174,6 +197,26 @@ impl Bounds {
 }
 
 impl SourceBounds {
+    /// Whether all values within these bounds are within those others.
+    fn is_within(&self, outer: &Self) -> bool {
+        if let Some(values) = &self.any_of {
+            return values.iter().all(|value| outer.admit(value));
+        }
+        let key = |value: &Value| encoded(value, KeyOrder::default());
+        let is_inside = |inner: &Bound<Value>, outer: &Bound<Value>, is_lower: bool| match (inner, outer) {
+            (_, Bound::Unbounded) => true,
+            (Bound::Unbounded, _) => false,
+            (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => {
+                let (Some(a), Some(b)) = (key(a), key(b)) else { return false };
+                let is_open = matches!(inner, Bound::Excluded(_)) || matches!(outer, Bound::Included(_));
+                if a == b { is_open } else { (a > b) == is_lower }
+            }
+        };
+        outer.any_of.is_none()
+            && is_inside(&self.lower, &outer.lower, true)
+            && is_inside(&self.upper, &outer.upper, false)
+    }
+
     /// Whether a value is within the bounds, by its key bytes, as an index would have it.
     fn admit(&self, value: &Value) -> bool {
         let key = |value: &Value| encoded(value, KeyOrder::default());
@@ -264,4 +307,48 @@ pub fn same_value(value: Value, ty: &Type) -> Option<Value> {
     };
     // A constant that does not fit the type at all is left to the filter.
     if fits { assign(value, ty, &TextStyle::default()).ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nodedb_base::Value::Int4;
+
+    fn bounds(said: &[(Operator, i32)]) -> Bounds {
+        let mut bounds = Bounds::default();
+        said.iter().for_each(|(op, value)| bounds.compare(IndexSource::Column(0), *op, Int4(*value)));
+        bounds
+    }
+
+    #[test]
+    fn narrower_bounds_imply_wider_ones() {
+        use Operator::{Eq, Gt, GtEq, Lt, LtEq};
+        let said: [&[(Operator, i32)]; 9] = [
+            &[(Eq, 5)],
+            &[(Gt, 4)],
+            &[(GtEq, 4)],
+            &[(GtEq, 5)],
+            &[(Lt, 6)],
+            &[(LtEq, 5)],
+            &[(Gt, 3), (Lt, 6)],
+            &[(Gt, 4), (LtEq, 6)],
+            &[(Eq, 7)],
+        ];
+        // Twice the numbers, so that there is something between any two of them.
+        let admits = |said: &[(Operator, i32)], n: i32| {
+            said.iter().all(|(op, value)| match op {
+                Eq => n == 2 * value,
+                Gt => n > 2 * value,
+                GtEq => n >= 2 * value,
+                Lt => n < 2 * value,
+                _ => n <= 2 * value,
+            })
+        };
+        for (a, b) in said.iter().flat_map(|a| said.iter().map(move |b| (a, b))) {
+            let truly = (-40..40).all(|n| !admits(a, n) || admits(b, n));
+            assert_eq!(bounds(a).imply(&bounds(b)), truly, "{a:?} {b:?}");
+            assert_eq!(bounds(b).without_implied(&bounds(a)).sources.is_empty(), truly, "{a:?} {b:?}");
+        }
+        assert!(!Bounds::default().imply(&bounds(&[(Eq, 5)])) && bounds(&[(Eq, 5)]).imply(&Bounds::default()));
+    }
 }

@@ -19,6 +19,7 @@ pub use rows::{BatchReader, Source, of_numbers};
 
 use crate::engine::Engine;
 use crate::error::to_datafusion;
+use crate::partial::PartialIndex;
 use crate::types::arrow::field;
 use access::Access;
 use arrow::array::{AsArray, RecordBatch};
@@ -43,6 +44,7 @@ pub const ROW_ID: &str = "\u{0}row";
 pub struct TableScan {
     source: Source,
     expressions: Arc<[IndexedExpr]>,
+    partial: Arc<[PartialIndex]>,
     schema: SchemaRef,
 }
 
@@ -59,11 +61,17 @@ impl TableScan {
         }
         let mut parts = table.indexes.iter().flat_map(|index| &index.columns);
         let has_expressions = parts.any(|part| matches!(part.source, IndexSource::Expression(_)));
-        let expressions =
-            if has_expressions { engine.rules(&table)?.indexed_expressions().clone() } else { Arc::default() };
+        let has_partial = table.derived.iter().any(|index| index.predicate.is_some());
+        let (expressions, partial) = match has_expressions || has_partial {
+            true => {
+                let rules = engine.rules(&table)?;
+                (rules.indexed_expressions().clone(), rules.partial_indexes().clone())
+            }
+            false => Default::default(),
+        };
         let (types, columns): (Arc<[Type]>, _) = (table.types().into(), (0..fields.len()).collect());
         let source = Source { table, types, view, columns, limited, asking: None };
-        Ok(Self { source, expressions, schema: Arc::new(Schema::new(fields)) })
+        Ok(Self { source, expressions, partial, schema: Arc::new(Schema::new(fields)) })
     }
 }
 
@@ -131,6 +139,10 @@ impl TableProvider for TableScan {
             }
         }
         let bounds = Bounds::of_filters(&source.table, &self.expressions, filters);
+        if let Some(asking) = &mut source.asking {
+            let covering = self.partial.iter().filter(|index| index.covers(filters, &bounds));
+            asking.partial = covering.map(PartialIndex::id).collect();
+        }
         let access = Access::choose(&source.table, &source.view, &bounds).map_err(to_datafusion)?;
         // With a filter on top, the first rows of the scan need not be the rows that are wanted.
         let fetch = if filters.is_empty() { limit } else { None };

@@ -8,6 +8,7 @@ use super::access::Access;
 use super::exec::{Batches, ScanExec, stream};
 use super::rows::{BatchReader, Source};
 use super::text::TextExec;
+use crate::partial;
 use crate::text::TextFunctions;
 use crate::types::{TextStyle, cast, value_at};
 use arrow::array::{AsArray, RecordBatch};
@@ -30,7 +31,7 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
-use nodedb_base::{BitString, Error, Result, RowId, Type, Value};
+use nodedb_base::{BitString, Error, Incarnation, Result, RowId, Type, Value};
 use nodedb_index::vector::{Hardness, Neighbourhood};
 use nodedb_index::{Index, Indexes, Nearest};
 use nodedb_store::View;
@@ -62,6 +63,8 @@ pub struct Asking {
     pub hardness: Hardness,
     /// What text queries are read by.
     pub text: TextFunctions,
+    /// The indexes that hold all rows that pass a scan's filters, of those that do not hold all rows.
+    pub partial: Arc<[Incarnation]>,
 }
 
 /// What is asked of an index.
@@ -453,7 +456,8 @@ fn nearest(scan: &ScanExec, order: &PhysicalSortExpr, k: usize, filter: Filter) 
     let (class, column, constant) = distance(&order.expr)?;
     let column = scan.table_column(column)?;
     let vector = Target::of_value(constant, &source.table.columns.get(column)?.ty)?;
-    let index = asked(&asking.indexes, source.table.vector_index(column, class)?, &source.table, &source.view)?;
+    let mut candidates = partial::candidates(&source.table, (column, class), |id| asking.partial.contains(&id));
+    let index = candidates.find_map(|index| asked(&asking.indexes, index, &source.table, &source.view))?;
     let schema = scan.schema();
     let properties = Arc::new(PlanProperties::new(
         EquivalenceProperties::new(schema.clone()),

@@ -43,6 +43,9 @@ pub struct DerivedIndex {
     pub columns: Vec<u16>,
     /// How it finds.
     pub method: Method,
+    /// The SQL expression that is true of the rows that it holds, if it does not hold all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicate: Option<String>,
 }
 
 /// How a derived index finds.
@@ -336,7 +339,12 @@ impl Table {
     /// The vector index of a column by which vectors of such a class are near.
     #[must_use]
     pub fn vector_index(&self, column: usize, class: VectorClass) -> Option<&DerivedIndex> {
-        self.derived.iter().find(|index| match &index.method {
+        self.vector_indexes(column, class).find(|index| index.predicate.is_none())
+    }
+
+    /// All vector indexes of a column that sort by a class's distance, those among them that hold some rows only.
+    pub fn vector_indexes(&self, column: usize, class: VectorClass) -> impl Iterator<Item = &DerivedIndex> {
+        self.derived.iter().filter(move |index| match &index.method {
             Method::Hnsw(hnsw) => index.columns.iter().any(|at| usize::from(*at) == column) && hnsw.class == class,
             Method::Bm25(_) => false,
         })
