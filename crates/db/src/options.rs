@@ -9,8 +9,8 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Memory for everything, in bytes. It is shared out: a quarter to the block cache, a quarter to queries
-    /// (which spill to disk beyond), a tenth to the writes of one transaction, at most 24 MiB to memtables; the
-    /// rest is left to what cannot be counted.
+    /// (which spill to disk beyond), a quarter to derived indexes, a tenth to the writes of one transaction, a
+    /// thirty-second to sets of rows that filters gave, at most 24 MiB to memtables; the rest is left to what cannot be counted.
     pub memory: u64,
     /// Memory for data that is in the log only, in bytes; `None` is its share of `memory`.
     pub memtable_bytes: Option<u64>,
@@ -70,6 +70,10 @@ impl Options {
             spill_dir,
             threads: self.threads(),
         }
+    }
+
+    pub(crate) fn filter_bytes(&self) -> usize {
+        usize::try_from(self.memory / 32).unwrap_or(usize::MAX)
     }
 
     pub(crate) fn threads(&self) -> usize {

@@ -124,7 +124,7 @@ impl PartialIndex {
     /// Whether all rows that pass these filters, and are within these bounds, are in the index.
     pub fn covers(&self, filters: &[Expr], bounds: &Bounds) -> bool {
         self.parts.iter().all(|part| {
-            let is_said = || filters.iter().any(|filter| *filter == part.expr);
+            let is_said = || filters.contains(&part.expr);
             part.bounds.as_ref().is_some_and(|own| bounds.imply(own)) || is_said()
         })
     }
@@ -137,11 +137,11 @@ impl PartialIndex {
 }
 
 /// The indexes of vectors in a column that may be asked under some bounds and filters: those that hold few rows first.
-pub fn candidates<'t>(
-    table: &'t Table,
+pub fn candidates(
+    table: &Table,
     (column, class): (usize, VectorClass),
     implied: impl Fn(Incarnation) -> bool,
-) -> impl Iterator<Item = &'t DerivedIndex> {
+) -> impl Iterator<Item = &DerivedIndex> {
     let of =
         move |partial| table.vector_indexes(column, class).filter(move |index| index.predicate.is_some() == partial);
     of(true).filter(move |index| implied(index.id)).chain(of(false))

@@ -203,6 +203,54 @@ fn conditions_are_met_without_a_planner() {
     assert_eq!(session.query(found, &[]).unwrap().get::<i32>(0, 0).unwrap(), 9000);
 }
 
+/// What keys have said of rows is kept, and follows each commit; readers of an older one still see their own time.
+#[test]
+fn kept_filters_follow_the_commits() {
+    let (files, random) = (MemoryFiles::new(), SeededRandom::new(11));
+    let db = open_with(&files, 1024);
+    db.blocking().execute(SETUP, &[]).unwrap();
+    let fill = "INSERT INTO item SELECT i, i * 7919 % 1000, ('[' || i * 31 % 997 || ',' || i * 17 % 991 || ',2,3]')::vector \
+                FROM generate_series(1, 3000) AS t(i)";
+    for sql in [fill, INDEX, "CREATE INDEX kinds ON item (kind)"] {
+        db.blocking().execute(sql, &[]).unwrap();
+    }
+    let (mut older, mut kept) = (None, 0);
+    for round in 0..60 {
+        let (id, kind) = (1 + random.u64() % 3300, random.u64() % 1000);
+        let near = format!("embedding <-> '[{},{},2,3]'", random.u64() % 1000, random.u64() % 1000);
+        let filter = ["kind < 900", "kind < 100", "kind BETWEEN 700 AND 720"][round % 3];
+        let change = match round % 4 {
+            0 => format!("UPDATE item SET kind = {kind} WHERE id BETWEEN {id} AND {id} + 40"),
+            1 => format!("DELETE FROM item WHERE id BETWEEN {id} AND {id} + 5"),
+            2 => format!("INSERT INTO item VALUES ({id}, 50, '[1,2,2,3]') ON CONFLICT (id) DO UPDATE SET kind = NULL"),
+            _ => format!("UPDATE item SET kind = kind + 1 WHERE kind > {kind}"),
+        };
+        db.blocking().execute(&change, &[]).unwrap();
+        let sql = |order: &str| format!("SELECT id FROM item WHERE {filter} ORDER BY {order}, id LIMIT 7");
+        let (near, exact) = (sql(&near).replace(", id", ""), sql(&format!("({near}) + 0")));
+        for _ in 0..2 {
+            let (found, wanted) = (ids(&db, &near), ids(&db, &exact));
+            let hits = found.iter().filter(|id| wanted.contains(id)).count();
+            assert!(found.len() == wanted.len() && hits + 1 >= wanted.len(), "{round} {filter}: {found:?} {wanted:?}");
+        }
+        let plan: String = db.blocking().query(&format!("EXPLAIN {near}"), &[]).unwrap().get(0, 0).unwrap();
+        kept += usize::from(plan.contains("by index kinds where kind in range before"));
+        if round % 10 == 0 {
+            let mut session = db.blocking();
+            session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ", &[]).unwrap();
+            let rows = session.query(&exact, &[]).unwrap();
+            let wanted: Vec<i32> = rows.iter().map(|row| row.get(0).unwrap()).collect();
+            older = Some((session, near.clone(), wanted));
+        }
+        if let Some((session, near, wanted)) = &mut older {
+            let found: Vec<i32> = session.query(near, &[]).unwrap().iter().map(|row| row.get(0).unwrap()).collect();
+            let hits = found.iter().filter(|id| wanted.contains(id)).count();
+            assert!(found.len() == wanted.len() && hits + 1 >= wanted.len(), "{round}: {found:?} {wanted:?}");
+        }
+    }
+    assert!(kept > 30, "{kept}");
+}
+
 /// More rows than the index is ever asked for at once.
 #[test]
 fn many_rows_of_many_are_found() {

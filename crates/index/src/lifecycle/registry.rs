@@ -1,19 +1,34 @@
 //! All indexes of a database, by id and by the rows that they follow.
 
 use super::Index;
+use crate::filters::FilterCache;
 use nodedb_base::Incarnation;
 use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// All indexes of a database.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Indexes {
+    filters: FilterCache,
     all: RwLock<HashMap<Incarnation, Arc<Index>>>,
     following: RwLock<HashMap<Incarnation, Vec<Arc<Index>>>>,
 }
 
 impl Indexes {
+    /// None, and a filter cache that may take so many bytes.
+    #[must_use]
+    pub fn new(filter_bytes: usize) -> Self {
+        let (all, following) = Default::default();
+        Self { filters: FilterCache::new(filter_bytes), all, following }
+    }
+
+    /// What keys have said of rows.
+    #[must_use]
+    pub const fn filters(&self) -> &FilterCache {
+        &self.filters
+    }
+
     /// The index with that id.
     #[must_use]
     pub fn get(&self, id: Incarnation) -> Option<Arc<Index>> {

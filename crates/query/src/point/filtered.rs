@@ -2,12 +2,14 @@
 //!
 //! Where a key gives few rows, their numbers are read from the key and the index is asked for the nearest among them. Where
 //! it gives many, the index proposes candidates and the conditions are looked at in their rows, of which more are asked for
-//! as the share that passes wants; if hardly any passes, the key is read after all. Which of these comes first is learnt from
-//! the last time that the statement was executed.
+//! as the share that passes wants; if hardly any passes, the key is read after all, and so it is when candidates have cost as
+//! much as that would. What a key has given is kept in the filter cache for the next query. Which of these comes first is
+//! learnt from the last time that the statement was executed.
 
 use crate::scan::access::{Access, row_span};
 use crate::scan::bounds::Bounds;
 use nodedb_base::{Result, RowId, Type};
+use nodedb_index::filters::{Filter, FilterCache};
 use nodedb_index::vector::{Hardness, Neighbourhood};
 use nodedb_index::{Index, Nearest};
 use nodedb_store::View;
@@ -15,6 +17,7 @@ use nodedb_store::catalog::Table;
 use nodedb_vector::Vector;
 use roaring::RoaringTreemap;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Where nobody knows, so many candidates are looked at for a row that passes.
@@ -27,6 +30,26 @@ const RARE: usize = 16;
 const ENTRIES_PER_ROW: f64 = 16.0;
 /// Ranges of row numbers are not longer.
 const LONGEST_RANGE: u64 = 1 << 32;
+
+/// If more than this share of all rows passes, candidates are looked at first even where the rows that pass are known.
+const MOST_OF_ALL: f64 = 0.5;
+/// More entries are not read for the sake of the next query.
+const MOST_ENTRIES: f64 = 1e6;
+
+/// What is known of the rows that pass before the index is asked.
+struct Way<'a> {
+    /// A way into the table that gives just these.
+    access: Option<&'a Access>,
+    /// The same, as the filter cache knows it.
+    filter: Option<Filter>,
+}
+
+/// What the filter cache knows an access by.
+fn filter_of(access: &Access) -> Option<Filter> {
+    let Access::Keys { index, ranges, unique: false, .. } = access else { return None };
+    let ranges = ranges.iter().map(|range| (range.lower.clone(), range.upper.clone())).collect();
+    Some(Filter { index: *index, ranges })
+}
 
 /// A search.
 pub struct Filtered<'a> {
@@ -48,6 +71,8 @@ pub struct Filtered<'a> {
     pub view: &'a View,
     /// What the rows must meet; they say just that.
     pub bounds: &'a Bounds,
+    /// The rows that keys have given before.
+    pub filters: &'a FilterCache,
     /// What searches like this one have learnt.
     pub experience: &'a Experience,
 }
@@ -81,15 +106,34 @@ impl Filtered<'_> {
             return Ok(self.ask(self.k, None).filter(|found| found.len() == self.k));
         }
         let way = Access::exact(self.table, self.bounds).into_iter().next();
+        let filter = way.as_ref().and_then(filter_of);
+        if let Some(rows) = filter.as_ref().and_then(|filter| self.filters.get(filter, self.view.lsn())) {
+            return self.by_set(&rows);
+        }
+        let way = Way { access: way.as_ref(), filter };
         let learnt = self.experience.get();
         let most = if learnt.is_none() { self.few() } else { 0 };
-        match self.by_key(way.as_ref(), most)? {
+        match self.by_key(&way, most)? {
             Some(rows) => self.among(&rows),
-            None => self.by_candidates(way.as_ref(), learnt.unwrap_or(1.0 / FIRST)),
+            None => self.by_candidates(&way, learnt.unwrap_or(1.0 / FIRST)),
         }
     }
 
-    fn by_candidates(&self, way: Option<&Access>, share: f64) -> Result<Option<Vec<RowId>>> {
+    /// The rows that pass are known.
+    fn by_set(&self, rows: &RoaringTreemap) -> Result<Option<Vec<RowId>>> {
+        let share = rows.len() as f64 / self.entries().max(1.0);
+        if share > MOST_OF_ALL
+            && let Some(found) = self.ask(self.enough(share), None)
+        {
+            let passing: Vec<RowId> = found.into_iter().filter(|row| rows.contains(row.0)).take(self.k).collect();
+            if passing.len() == self.k {
+                return Ok(Some(passing));
+            }
+        }
+        self.among(rows)
+    }
+
+    fn by_candidates(&self, way: &Way<'_>, share: f64) -> Result<Option<Vec<RowId>>> {
         let (mut candidates, mut passes) = (self.enough(share), HashMap::new());
         loop {
             let Some(found) = self.ask(candidates, None) else { return Ok(None) };
@@ -97,6 +141,7 @@ impl Filtered<'_> {
             let share = passing.len() as f64 / seen.max(1) as f64;
             if passing.len() >= self.k {
                 self.experience.set(Some(share));
+                self.spend(way, passes.len(), share)?;
                 return Ok(Some(passing));
             }
             if found.len() < candidates || candidates >= MOST_CANDIDATES {
@@ -112,6 +157,15 @@ impl Filtered<'_> {
             }
             candidates = self.enough(share).max(candidates * 2).min(MOST_CANDIDATES);
         }
+    }
+
+    /// Has the key read for the next query, once looking at rows has cost as much as that does.
+    fn spend(&self, way: &Way<'_>, looked_at: usize, share: f64) -> Result<()> {
+        let (Some(filter), cost) = (&way.filter, share * self.entries()) else { return Ok(()) };
+        if cost < MOST_ENTRIES && self.filters.spend(filter, ENTRIES_PER_ROW * looked_at as f64) >= cost {
+            self.by_key(way, 2 * MOST_ENTRIES as usize)?;
+        }
+        Ok(())
     }
 
     /// As many candidates as should do if this share of them passes, and half as many again.
@@ -157,11 +211,17 @@ impl Filtered<'_> {
         if self.bounds.sources.is_empty() {
             return Ok(String::new());
         }
-        let way = Access::exact(self.table, self.bounds).into_iter().next();
+        let access = Access::exact(self.table, self.bounds).into_iter().next();
+        let kept = access.as_ref().and_then(filter_of).and_then(|filter| self.filters.get(&filter, self.view.lsn()));
         let percent = |rows: u64| 100.0 * rows as f64 / self.entries().max(1.0);
-        Ok(match (self.by_key(way.as_ref(), self.few())?, way) {
+        let few = match &kept {
+            Some(_) => kept.clone(),
+            None => self.by_key(&Way { access: access.as_ref(), filter: None }, self.few())?,
+        };
+        let when = if kept.is_some() { "before" } else { "first" };
+        Ok(match (few, access) {
             (Some(rows), Some(way)) => {
-                format!(", filter: {} rows ({:.2} %) by {way} first", rows.len(), percent(rows.len()).min(100.0))
+                format!(", filter: {} rows ({:.2} %) by {way} {when}", rows.len(), percent(rows.len()).min(100.0))
             }
             (_, Some(way)) => {
                 format!(", filter: candidates are looked at; more than {:.2} % by {way}", percent(self.few() as u64))
@@ -192,15 +252,17 @@ impl Filtered<'_> {
     }
 
     /// The numbers of the rows that a key gives, if they are not more than so many.
-    fn by_key(&self, way: Option<&Access>, most: usize) -> Result<Option<RoaringTreemap>> {
+    fn by_key(&self, way: &Way<'_>, most: usize) -> Result<Option<Arc<RoaringTreemap>>> {
         let mut rows = RoaringTreemap::new();
         if most == 0 {
             return Ok(None);
         }
-        match way {
+        match way.access {
             Some(Access::Points(points)) => rows.extend(points.iter().map(|row| row.0)),
             Some(Access::Rows(from, to)) => {
-                let Some((first, last)) = row_span(self.table, self.view)? else { return Ok(Some(rows)) };
+                let Some((first, last)) = row_span(self.table, self.view)? else {
+                    return Ok(Some(Arc::new(rows)));
+                };
                 let (from, to) = (from.0.max(first.0), to.0.min(last.0));
                 if from <= to && to - from >= LONGEST_RANGE {
                     return Ok(None);
@@ -222,6 +284,10 @@ impl Filtered<'_> {
                 }
             }
             _ => return Ok(None),
+        }
+        let rows = Arc::new(rows);
+        if let Some(filter) = &way.filter {
+            self.filters.put(filter.clone(), self.view.lsn(), rows.clone());
         }
         Ok(Some(rows))
     }

@@ -60,7 +60,7 @@ impl NearestPlan {
         let Some((index, bounds)) = self.index(engine, bounds, view)? else { return Ok(None) };
         let Some(nearest) = index.kind().as_nearest() else { return Ok(None) };
         view.note_table(self.table.incarnation)?;
-        let search = self.filtered((&index, nearest), (&vector, k), &bounds, statement, view);
+        let search = self.filtered(engine, (&index, nearest), (&vector, k), &bounds, statement, view);
         let Some(rows) = search.rows()? else { return Ok(None) };
         let source = Source {
             table: self.table.clone(),
@@ -81,7 +81,8 @@ impl NearestPlan {
     pub fn explain(&self, engine: &Engine, statement: &Statement<'_>, view: &View) -> Option<String> {
         let Question { vector, k } = self.question(statement)?;
         let (asked, bounds) = self.index(engine, self.bounds(statement)?, view).ok()??;
-        let search = self.filtered((&asked, asked.kind().as_nearest()?), (&vector, k), &bounds, statement, view);
+        let nearest = asked.kind().as_nearest()?;
+        let search = self.filtered(engine, (&asked, nearest), (&vector, k), &bounds, statement, view);
         let filter = search.describe().ok()?;
         let how = statement.settings.hardness();
         let names: Vec<_> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
@@ -113,6 +114,7 @@ impl NearestPlan {
 
     fn filtered<'a>(
         &'a self,
+        engine: &'a Engine,
         (index, nearest): (&'a Index, &'a dyn Nearest),
         (vector, k): (&'a Target, usize),
         bounds: &'a Bounds,
@@ -121,7 +123,8 @@ impl NearestPlan {
     ) -> Filtered<'a> {
         let (vector, hardness) = (vector.vector(), statement.settings.hardness());
         let (table, types) = (&*self.table, &*self.types);
-        Filtered { index, nearest, vector, k, hardness, table, types, view, bounds, experience: &self.experience }
+        let (filters, experience) = (engine.indexes().filters(), &self.experience);
+        Filtered { index, nearest, vector, k, hardness, table, types, view, bounds, filters, experience }
     }
 
     fn question(&self, statement: &Statement<'_>) -> Option<Question> {

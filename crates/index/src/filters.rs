@@ -1,0 +1,304 @@
+//! The filter cache: sets of rows that keys have given, kept from one query to the next.
+//!
+//! A set is a function of the log like any index: every commit that changes a key within its ranges changes the set, or
+//! drops it while somebody reads it. It is right for every reader as of the commit that it was last changed by, or a later
+//! one. Which sets are worth while is decided as a skier decides to buy skis: once queries have spent as much without the set
+//! as making it costs, it is made, so that no more than twice the least possible is ever spent.
+
+use nodedb_base::{Batch, Incarnation, Lsn, RowId};
+use parking_lot::Mutex;
+use roaring::RoaringTreemap;
+use std::collections::HashMap;
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+
+/// Keys of an index: the encoded columns, with the row's number behind them where the index is not unique.
+pub type Range = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
+/// What a set is of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Filter {
+    /// The key index.
+    pub index: Incarnation,
+    /// Ranges of its keys that have nothing in common.
+    pub ranges: Vec<Range>,
+}
+
+/// Sets of rows, as many as fit a budget; what was not asked for the longest goes first.
+#[derive(Debug)]
+pub struct FilterCache(Mutex<Cache>);
+
+#[derive(Debug, Default)]
+struct Cache {
+    filters: HashMap<Filter, Known>,
+    /// The last commit that has changed a key of each index, as far as there was one since the database was opened.
+    changed: HashMap<Incarnation, Lsn>,
+    budget: usize,
+    bytes: usize,
+    /// Counts questions.
+    time: u64,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    set: Option<Kept>,
+    /// What queries have spent since there was no set.
+    spent: f64,
+    /// When it was asked for last.
+    asked: u64,
+}
+
+#[derive(Debug)]
+struct Kept {
+    rows: Arc<RoaringTreemap>,
+    /// It is right as of this commit and later ones.
+    since: Lsn,
+    bytes: usize,
+}
+
+/// Filters that are known, with or without a set.
+const MOST_FILTERS: usize = 1024;
+/// What one takes beside its set, in bytes.
+const OVERHEAD: usize = 256;
+/// A set may take this part of the budget.
+const SHARE: usize = 4;
+
+impl FilterCache {
+    /// An empty one that may take so many bytes.
+    #[must_use]
+    pub fn new(budget: usize) -> Self {
+        Self(Mutex::new(Cache { budget, ..Cache::default() }))
+    }
+
+    /// The rows of a filter for a reader as of a commit, if they are known.
+    #[must_use]
+    pub fn get(&self, filter: &Filter, at: Lsn) -> Option<Arc<RoaringTreemap>> {
+        let mut cache = self.0.lock();
+        cache.time += 1;
+        let time = cache.time;
+        let known = cache.filters.get_mut(filter)?;
+        known.asked = time;
+        known.set.as_ref().filter(|kept| kept.since <= at).map(|kept| kept.rows.clone())
+    }
+
+    /// Keeps the rows that a filter gives a reader as of a commit, if they still are what the next reader will see and
+    /// are not too many. Either way, what was spent is forgotten.
+    pub fn put(&self, filter: Filter, at: Lsn, rows: Arc<RoaringTreemap>) {
+        let mut cache = self.0.lock();
+        let bytes = rows.serialized_size() + OVERHEAD;
+        let is_old = cache.changed.get(&filter.index).is_some_and(|changed| *changed > at);
+        cache.time += 1;
+        let asked = cache.time;
+        let fits = !is_old && bytes <= cache.budget / SHARE;
+        let known = Known { set: fits.then_some(Kept { rows, since: at, bytes }), spent: 0.0, asked };
+        cache.bytes += known.bytes();
+        let old = cache.filters.insert(filter, known);
+        cache.bytes -= old.map_or(0, |old| old.bytes());
+        cache.make_room();
+    }
+
+    /// Notes what a query has spent without a set; what all have.
+    pub fn spend(&self, filter: &Filter, cost: f64) -> f64 {
+        let mut cache = self.0.lock();
+        cache.time += 1;
+        let asked = cache.time;
+        if !cache.filters.contains_key(filter) {
+            cache.filters.insert(filter.clone(), Known::default());
+            cache.make_room();
+        }
+        cache.filters.get_mut(filter).map_or(cost, |known| {
+            known.asked = asked;
+            known.spent += cost;
+            known.spent
+        })
+    }
+
+    /// Takes in what a commit changes, before anybody can see it.
+    pub fn committed(&self, lsn: Lsn, batch: &Batch) {
+        let mut indexes: Vec<Incarnation> = Vec::new();
+        for entry in batch.rows.iter().flat_map(|change| change.keys_gone.iter().chain(&change.keys_come)) {
+            if !indexes.contains(&entry.index) {
+                indexes.push(entry.index);
+            }
+        }
+        if indexes.is_empty() {
+            return;
+        }
+        let mut cache = self.0.lock();
+        let Cache { filters, changed, bytes, .. } = &mut *cache;
+        changed.extend(indexes.iter().map(|index| (*index, lsn)));
+        for (filter, known) in filters.iter_mut().filter(|(filter, _)| indexes.contains(&filter.index)) {
+            *bytes -= known.bytes();
+            if !known.take_in(filter, lsn, batch) {
+                known.set = None;
+            }
+            *bytes += known.bytes();
+        }
+    }
+
+    /// Bytes of all sets.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.lock().bytes
+    }
+}
+
+impl Known {
+    /// Changes the set as a commit says; `false` if that cannot be.
+    fn take_in(&mut self, filter: &Filter, lsn: Lsn, batch: &Batch) -> bool {
+        let Some(kept) = &mut self.set else { return true };
+        let before = kept.since;
+        for change in &batch.rows {
+            let gone = change.keys_gone.iter().map(|entry| (entry, false));
+            for (entry, comes) in gone.chain(change.keys_come.iter().map(|entry| (entry, true))) {
+                if entry.index != filter.index || !filter.has(&entry.key) {
+                    continue;
+                }
+                // Somebody reads it as it was.
+                let Some(rows) = Arc::get_mut(&mut kept.rows) else { return false };
+                kept.since = lsn;
+                let RowId(row) = change.row;
+                if comes {
+                    rows.insert(row)
+                } else {
+                    rows.remove(row)
+                };
+            }
+        }
+        if kept.since > before {
+            kept.bytes = kept.rows.serialized_size() + OVERHEAD;
+        }
+        true
+    }
+
+    fn bytes(&self) -> usize {
+        self.set.as_ref().map_or(0, |kept| kept.bytes)
+    }
+}
+
+impl Filter {
+    fn has(&self, key: &[u8]) -> bool {
+        let within = |(lower, upper): &Range| {
+            let bounds: (Bound<&[u8]>, Bound<&[u8]>) =
+                (lower.as_ref().map(Vec::as_slice), upper.as_ref().map(Vec::as_slice));
+            bounds.contains(key)
+        };
+        self.ranges.iter().any(within)
+    }
+}
+
+impl Cache {
+    /// Forgets what was not asked for the longest while there is too much.
+    fn make_room(&mut self) {
+        while self.bytes > self.budget || self.filters.len() > MOST_FILTERS {
+            let oldest = self.filters.iter().min_by_key(|(_, known)| known.asked).map(|(filter, _)| filter.clone());
+            let Some(gone) = oldest.and_then(|filter| self.filters.remove(&filter)) else { return };
+            self.bytes -= gone.bytes();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nodedb_base::{KeyEntry, RowChange, RowOp};
+    use nodedb_env::{Random, SeededRandom};
+    use std::collections::BTreeMap;
+
+    const INDEX: Incarnation = Incarnation(7);
+
+    /// The key of each row.
+    type Rows = BTreeMap<u64, u8>;
+
+    fn filter(from: u8, to: u8) -> Filter {
+        let range = (Bound::Included(vec![from]), Bound::Excluded(vec![to]));
+        Filter { index: INDEX, ranges: vec![range, (Bound::Included(vec![200]), Bound::Unbounded)] }
+    }
+
+    fn rows_of(rows: &Rows, filter: &Filter) -> RoaringTreemap {
+        rows.iter().filter(|(_, key)| filter.has(&[**key])).map(|(row, _)| *row).collect()
+    }
+
+    fn change(rows: &mut Rows, row: u64, new: Option<u8>) -> RowChange {
+        let entry = |key: u8| KeyEntry { index: INDEX, unique: true, key: vec![key] };
+        let old = match new {
+            Some(key) => rows.insert(row, key),
+            None => rows.remove(&row),
+        };
+        RowChange {
+            incarnation: Incarnation(1),
+            row: RowId(row),
+            op: RowOp::Update,
+            new: Vec::new(),
+            large: Vec::new(),
+            keys_gone: old.into_iter().map(entry).collect(),
+            keys_come: new.into_iter().map(entry).collect(),
+        }
+    }
+
+    /// Readers of any commit are given what they would read, or nothing.
+    #[test]
+    fn sets_are_what_readers_would_read() {
+        let random = SeededRandom::new(3);
+        let below = |n: u64| random.u64() % n;
+        let (cache, mut history, mut readers) = (FilterCache::new(1 << 20), vec![Rows::new()], Vec::new());
+        let mut found = 0;
+        for round in 0..4000 {
+            if below(3) == 0 {
+                let mut rows = history.last().cloned().unwrap_or_default();
+                let changes = (0..=below(3)).map(|at| {
+                    let new = (below(4) > 0).then(|| below(256) as u8);
+                    change(&mut rows, 3 * below(30) + at, new)
+                });
+                let batch = Batch { rows: changes.collect(), ..Batch::default() };
+                history.push(rows);
+                cache.committed(Lsn(history.len() as u64 - 1), &batch);
+                readers.clear();
+            }
+            let at = history.len() - 1 - below(3.min(history.len() as u64)) as usize;
+            let filter = filter(10 * below(5) as u8, 60 + 10 * below(5) as u8);
+            let real = rows_of(&history[at], &filter);
+            match cache.get(&filter, Lsn(at as u64)) {
+                Some(rows) => {
+                    assert_eq!(*rows, real, "round {round}");
+                    found += 1;
+                    if below(5) == 0 {
+                        readers.push(rows);
+                    }
+                }
+                None => cache.put(filter, Lsn(at as u64), Arc::new(real)),
+            }
+        }
+        assert!(found > 1000, "{found}");
+        let sum: usize = cache.0.lock().filters.values().map(Known::bytes).sum();
+        assert_eq!(sum, cache.bytes());
+    }
+
+    #[test]
+    fn what_was_not_asked_for_the_longest_goes() {
+        let cache = FilterCache::new(10 * OVERHEAD);
+        let some = |from: u64| Arc::new((from..from + 10).collect::<RoaringTreemap>());
+        for from in 0..20 {
+            cache.put(filter(from, 100), Lsn(1), some(u64::from(from)));
+            let first = cache.get(&filter(0, 100), Lsn(1));
+            assert_eq!(first.as_deref(), Some(&*some(0)));
+            assert!(cache.bytes() <= 10 * OVERHEAD);
+        }
+        assert_eq!(cache.get(&filter(1, 100), Lsn(1)), None);
+        // One that is too large for the others is not kept, nor one that a commit has overtaken.
+        cache.put(filter(50, 51), Lsn(1), Arc::new((0..4000).map(|row| row * 70_000).collect()));
+        assert_eq!(cache.get(&filter(50, 51), Lsn(1)), None);
+        let batch = Batch { rows: vec![change(&mut Rows::new(), 1, Some(99))], ..Batch::default() };
+        cache.committed(Lsn(2), &batch);
+        cache.put(filter(60, 61), Lsn(1), some(1));
+        assert_eq!(cache.get(&filter(60, 61), Lsn(2)), None);
+    }
+
+    #[test]
+    fn spending_adds_up_until_there_is_a_set() {
+        let cache = FilterCache::new(1 << 20);
+        assert_eq!([cache.spend(&filter(0, 1), 2.0), cache.spend(&filter(0, 1), 3.0)], [2.0, 5.0]);
+        cache.put(filter(0, 1), Lsn(1), Arc::default());
+        assert_eq!(cache.spend(&filter(0, 1), 1.0), 1.0);
+    }
+}
