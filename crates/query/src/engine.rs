@@ -5,6 +5,7 @@ use crate::error::from_datafusion;
 use crate::functions::{self, Operators, Surroundings};
 use crate::memory::QueryMemory;
 use crate::rules::RowRules;
+use crate::scan::bounds::MAX_POINTS;
 use crate::scan::{OrderByKey, TopByIndex};
 use datafusion::execution::context::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -59,6 +60,8 @@ impl Engine {
         // What now() gives has a time zone; which one it is shown in, the session says.
         sql.execution.time_zone = Some("UTC".into());
         sql.optimizer.enable_sort_pushdown = true;
+        // So many keys of one side of a join are looked up in the other.
+        sql.optimizer.hash_join_inlist_pushdown_max_distinct_values = MAX_POINTS;
         sql.execution.sort_spill_reservation_bytes = options.memory_bytes.min(40 << 20) / 4;
         let mut builder = SessionStateBuilder::new()
             .with_config(config)

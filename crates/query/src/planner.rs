@@ -98,14 +98,15 @@ impl<'a> Planner<'a> {
     /// # Errors
     /// As [`Planner::query`] and [`Planner::physical`].
     pub async fn reading(&self, mut query: ast::Query) -> Result<LogicalPlan> {
+        self.expand(&mut query)?;
         for target in crate::rewrite::targets(&query) {
             // One that has no answer by itself stays where it is.
-            let Ok(plan) = self.query(target.clone()) else { continue };
+            let Ok(plan) = self.expanded(target.clone()) else { continue };
             if let Some(value) = self.only_value(&plan).await? {
                 crate::rewrite::put(&mut query, &target, &value);
             }
         }
-        self.query(query)
+        self.expanded(query)
     }
 
     /// The value of a query that gives one.
@@ -130,12 +131,22 @@ impl<'a> Planner<'a> {
     /// # Errors
     /// `Statement`, with PostgreSQL's SQLSTATEs.
     pub fn query(&self, mut query: ast::Query) -> Result<LogicalPlan> {
-        check_query(&query)?;
-        if let Some(view) = &self.view {
-            crate::text::rewrite(&mut query, view.catalog())?;
-            if !self.seqscan {
-                crate::rewrite::only_indexed(&mut query, view.catalog());
-            }
+        self.expand(&mut query)?;
+        self.expanded(query)
+    }
+
+    /// Puts what they stand for in the place of table functions and text queries.
+    fn expand(&self, query: &mut ast::Query) -> Result<()> {
+        check_query(query)?;
+        match &self.view {
+            Some(view) => crate::text::rewrite(query, view.catalog()),
+            None => Ok(()),
+        }
+    }
+
+    fn expanded(&self, mut query: ast::Query) -> Result<LogicalPlan> {
+        if let Some(view) = self.view.as_ref().filter(|_| !self.seqscan) {
+            crate::rewrite::only_indexed(&mut query, view.catalog());
         }
         crate::rewrite::query(&mut query)?;
         let sql = SqlToRel::new_with_options(self, options());

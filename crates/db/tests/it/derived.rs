@@ -392,3 +392,20 @@ fn older_readers_see_their_own_time() {
     // A filter that says something else each time must be asked once for each row.
     assert!(is_asked_where(&db, "kind < 7") && !is_asked_where(&db, "random() < 0.5"));
 }
+
+#[test]
+fn a_hybrid_search_looks_its_rows_up() {
+    let db = open(&MemoryFiles::new());
+    for sql in [SETUP, INDEX, TEXT_INDEX] {
+        db.blocking().execute(sql, &[]).unwrap();
+    }
+    let fill = "INSERT INTO item SELECT i, 0, ('[' || i || ',1,2,3]')::vector, 'red ' || i FROM generate_series(1, 500) AS t(i)";
+    db.blocking().execute(fill, &[]).unwrap();
+    let near = "(SELECT embedding FROM item WHERE id = 40)";
+    let sql = format!("SELECT id FROM hybrid_search('item', text => 'red', vector => {near}, k => 3) ORDER BY score DESC, id");
+    assert_eq!(ids(&db, &sql).first(), Some(&40));
+    let plan = db.blocking().query(&format!("EXPLAIN ANALYZE {sql}"), &[]).unwrap();
+    let plan: String = plan.iter().map(|row| row.get::<String>(0).unwrap() + "\n").collect();
+    let scan = plan.lines().find(|line| line.contains("or those that a join asks for")).unwrap_or_default();
+    assert!(plan.contains("Nearest: item, index near") && scan.contains("output_rows=3,"), "{plan}");
+}

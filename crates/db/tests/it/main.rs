@@ -6,6 +6,7 @@ mod access;
 mod derived;
 mod full_disk;
 mod isolation;
+mod joins;
 mod sessions;
 mod slt;
 mod time_travel;

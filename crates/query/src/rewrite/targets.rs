@@ -62,7 +62,10 @@ impl Visitor for Found {
             if VectorClass::of_operator(&op.to_string()).is_none() {
                 continue;
             }
-            for side in [left.as_ref(), right.as_ref()] {
+            for mut side in [left.as_ref(), right.as_ref()] {
+                while let Expr::Nested(inner) = side {
+                    side = inner;
+                }
                 if let Expr::Subquery(subquery) = side
                     && !self.subqueries.contains(subquery)
                 {

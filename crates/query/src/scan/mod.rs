@@ -6,6 +6,7 @@
 pub mod access;
 pub mod bounds;
 mod exec;
+mod lookups;
 mod nearest;
 pub mod order;
 mod rows;
