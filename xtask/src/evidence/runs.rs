@@ -189,6 +189,19 @@ pub const RUNS: &[Run] = &[
         passes: Passes::OnSuccess,
     },
     Run {
+        name: "text-top-ten",
+        about: "the best ten of 500 queries over the glosses of WordNet, beside tantivy's own writer and query language",
+        steps: &[
+            BUILD,
+            IMPORT,
+            "{bin}/nodedb sql --data {work}/wordnet --format csv -c \"SELECT replace(text, chr(10), ' ') FROM synsets\" > {work}/texts",
+            "NODEDB_TEXTS={work}/texts cargo test --release -p nodedb-index --lib -- --ignored --nocapture best_ten",
+        ],
+        covers: DERIVED,
+        keep: Keep::StartingWith("best ten"),
+        passes: Passes::OnSuccess,
+    },
+    Run {
         name: "bench-hybrid",
         about: "how good words, vectors and both are at finding relatives in WordNet",
         steps: &[

@@ -190,6 +190,94 @@ fn scores_are_those_of_tantivy() {
     }
 }
 
+/// The words of a text that consist of ASCII letters.
+fn plain_words(text: &str) -> Vec<&str> {
+    text.split(' ').filter(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphabetic())).collect()
+}
+
+/// Of 500 queries made of words of the texts: single words, two of which one or both must be there, phrases.
+fn queries_of(texts: &[String]) -> Vec<String> {
+    use nodedb_env::Random;
+    let random = nodedb_env::SeededRandom::new(5);
+    let mut queries = Vec::new();
+    while queries.len() < 500 {
+        let words = plain_words(&texts[random.u64() as usize % texts.len()]);
+        if words.len() < 2 {
+            continue;
+        }
+        let at = random.u64() as usize % (words.len() - 1);
+        let (one, next, other) = (words[at], words[at + 1], words[random.u64() as usize % words.len()]);
+        // A word that is said twice counts twice here, and once in tantivy's language.
+        if one == other {
+            continue;
+        }
+        queries.push(match queries.len() % 4 {
+            0 => one.to_owned(),
+            1 => format!("{one} {other}"),
+            2 => format!("{one} AND {other}"),
+            _ => format!("\"{one} {next}\""),
+        });
+    }
+    queries
+}
+
+/// The same best ten as tantivy itself, on texts from outside: one a line in the file that `NODEDB_TEXTS` names.
+/// `cargo xtask evidence text-top-ten` runs it on the glosses of WordNet.
+#[test]
+#[ignore = "needs texts"]
+fn the_best_ten_are_those_of_tantivy() {
+    use tantivy::collector::TopDocs;
+    let file = std::env::var("NODEDB_TEXTS").expect("NODEDB_TEXTS names a file of texts");
+    let texts: Vec<String> = std::fs::read_to_string(file).unwrap().lines().map(str::to_owned).collect();
+    let options = TextOptions { columns: vec![TextColumn { language: Some("english".to_owned()), ..column("body") }] };
+    let fields = Fields::new(&options).unwrap();
+    let env = Env::memory();
+    env.files.create_dir_all(Path::new("/index")).unwrap();
+    let index = TextIndex::create(env, Path::new("/index"), &options).unwrap();
+    let mut theirs = tantivy::Index::create_in_ram(fields.schema.clone());
+    theirs.set_tokenizers(fields.tokenizers.clone());
+    let mut writer = theirs.writer_with_num_threads::<tantivy::TantivyDocument>(1, 50_000_000).unwrap();
+    for (row, text) in (1..).zip(&texts) {
+        let values = [Some(text.as_bytes())];
+        index.apply(Change { row: RowId(row), version: Lsn(row), values: &values }).unwrap();
+        while row % 1_000 == 0 && index.work().unwrap() {}
+        let mut document = tantivy::TantivyDocument::new();
+        document.add_u64(fields.row, row);
+        document.add_text(fields.texts[0].1, text);
+        writer.add_document(document).unwrap();
+    }
+    writer.commit().unwrap();
+    index.filled().unwrap();
+    while index.work().unwrap() {}
+    let (searcher, snapshot) = (theirs.reader().unwrap().searcher(), index.snapshot().unwrap());
+    let parser = tantivy::query::QueryParser::for_index(&theirs, vec![fields.texts[0].1]);
+    let mut found_any = 0;
+    for text in queries_of(&texts) {
+        let ours = snapshot.top(&TextQuery::new(&options, &text, None).unwrap(), 10, Lsn::MAX).unwrap();
+        let collector = TopDocs::with_limit(10).order_by_score();
+        let wanted = searcher.search(&*parser.parse_query(&text).unwrap(), &collector).unwrap();
+        let row = |address: tantivy::DocAddress| {
+            let columns = searcher.segment_reader(address.segment_ord).fast_fields();
+            columns.u64("row").unwrap().first(address.doc_id).unwrap()
+        };
+        let (our_scores, their_scores): (Vec<f32>, Vec<f32>) =
+            (ours.iter().map(|found| found.score).collect(), wanted.iter().map(|(score, _)| *score).collect());
+        assert_eq!(our_scores, their_scores, "{text}");
+        // Of those that score the same as the tenth, any may be among the ten.
+        let last = their_scores.last().copied().unwrap_or_default();
+        let above = their_scores.iter().filter(|score| **score > last).count();
+        let (mut our_rows, mut their_rows): (Vec<u64>, Vec<u64>) = (
+            ours.iter().take(above).map(|found| found.row.0).collect(),
+            wanted.iter().take(above).map(|(_, address)| row(*address)).collect(),
+        );
+        our_rows.sort_unstable();
+        their_rows.sort_unstable();
+        assert_eq!(our_rows, their_rows, "{text}");
+        found_any += usize::from(!ours.is_empty());
+    }
+    println!("best ten: {} texts, 500 queries, {found_any} of them with an answer: all the same", texts.len());
+}
+
 /// Texts of queries over the words, of all kinds of items.
 fn queries() -> impl Strategy<Value = String> {
     let word = || (0..WORDS.len()).prop_map(|at| WORDS[at].to_owned());
