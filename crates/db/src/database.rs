@@ -158,7 +158,15 @@ impl Database {
     /// # Errors
     /// `Statement` (42809) if a table of that name is no collection.
     pub fn collection(&self, name: &str) -> Result<Collection> {
-        Collection::open(self.blocking(), name)
+        self.collection_with(name, &[])
+    }
+
+    /// [`Database::collection`], which is made with columns of their own for some fields: their names and types in SQL.
+    ///
+    /// # Errors
+    /// As [`Database::collection`]; 42703 if it is there without one of them, and what a type's text may be wrong with.
+    pub fn collection_with(&self, name: &str, fields: &[(&str, &str)]) -> Result<Collection> {
+        Collection::open(self.blocking(), name, fields)
     }
 
     /// Starts a bulk load into a table, which appears as a whole or not at all.

@@ -402,7 +402,9 @@ fn a_hybrid_search_looks_its_rows_up() {
     let fill = "INSERT INTO item SELECT i, 0, ('[' || i || ',1,2,3]')::vector, 'red ' || i FROM generate_series(1, 500) AS t(i)";
     db.blocking().execute(fill, &[]).unwrap();
     let near = "(SELECT embedding FROM item WHERE id = 40)";
-    let sql = format!("SELECT id FROM hybrid_search('item', text => 'red', vector => {near}, k => 3) ORDER BY score DESC, id");
+    let sql = format!(
+        "SELECT id FROM hybrid_search('item', text => 'red', vector => {near}, k => 3) ORDER BY score DESC, id"
+    );
     assert_eq!(ids(&db, &sql).first(), Some(&40));
     let plan = db.blocking().query(&format!("EXPLAIN ANALYZE {sql}"), &[]).unwrap();
     let plan: String = plan.iter().map(|row| row.get::<String>(0).unwrap() + "\n").collect();

@@ -491,6 +491,31 @@ fn collections_hold_documents() {
     assert_eq!(code(db.collection("plain")), "42809");
 }
 
+#[test]
+fn fields_of_documents_have_columns() {
+    let db = memory(&[]);
+    let fields = [("big \"n\"", "bigint"), ("embedding", "vector(2)"), ("body", "text")];
+    let mut notes = db.collection_with("notes", &fields).unwrap();
+    notes.put("a", r#"{"big \"n\"": 7, "embedding": [1, 0.5], "body": "red \"fox\"", "more": 1}"#).unwrap();
+    notes.put("b", r#"{"body": null, "embedding": [2, 2]}"#).unwrap();
+    notes.put("b", r#"{"body": {"x": 1}}"#).unwrap();
+    assert_eq!(code(notes.put("c", r#"{"embedding": [1, 2, 3]}"#)), "22000");
+    assert_eq!(code(notes.put("c", r#"{"big \"n\"": "many"}"#)), "22P02");
+    assert_eq!(code(notes.put("c", "no JSON")), "22P02");
+    let rows =
+        db.blocking().query("SELECT \"big \"\"n\"\"\", embedding::text, body FROM notes ORDER BY id", &[]).unwrap();
+    let rows: Vec<String> = rows.iter().map(|row| format!("{:?}", row.values().unwrap())).collect();
+    let first = r#"[Int8(7), Text("[1,0.5]"), Text("red \"fox\"")]"#;
+    assert_eq!(rows, [first, r#"[Null, Null, Text("{\"x\":1}")]"#]);
+    // Whoever opens it again need not say which fields there are.
+    db.collection("notes").unwrap().put("c", r#"{"body": "blue fox"}"#).unwrap();
+    assert_eq!(code(db.collection_with("notes", &[("other", "int")])), "42703");
+    db.blocking().execute("CREATE INDEX ON notes USING bm25 (body)", &[]).unwrap();
+    let found = notes.search().text("blue fox").k(5).rows().unwrap();
+    let found: Vec<String> = found.iter().map(|row| row.by_name("id").unwrap()).collect();
+    assert_eq!(found, ["c", "a"]);
+}
+
 // Loads.
 
 fn batch(from: i64, rows: i64) -> RecordBatch {
