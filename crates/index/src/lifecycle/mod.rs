@@ -14,6 +14,8 @@
 
 mod jobs;
 mod registry;
+#[cfg(test)]
+mod suite;
 
 pub use jobs::{Job, JobKind, Working};
 pub use registry::Indexes;
