@@ -193,6 +193,12 @@ fn conditions_are_met_without_a_planner() {
         let plan: String = plan.get(0, 0).unwrap();
         assert!(plan.contains("filter: ") && plan.contains(how), "{filter}: {plan}");
     }
+    // What is no comparison needs a planner, which looks at some rows to say how many pass.
+    let half = "EXPLAIN SELECT id FROM item WHERE kind % 2 = 0 ORDER BY embedding <-> '[300,400,2,3]' LIMIT 3";
+    let plan = db.blocking().query(half, &[]).unwrap();
+    let plan: String = plan.iter().map(|row| row.get::<String>(0).unwrap()).collect();
+    let share = plan.split("of a sample ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<f64>().ok());
+    assert!(share.is_some_and(|share| (30.0..70.0).contains(&share)), "{plan}");
     let wide = "SELECT id FROM item WHERE id BETWEEN 1 AND 1000000000 ORDER BY embedding <-> '[300,400,2,3]' LIMIT 3";
     assert_eq!(ids(&db, wide).len(), 3);
     // What the transaction has written no index knows.

@@ -119,6 +119,14 @@ pub struct Size {
     pub answers: Answers,
 }
 
+/// For EXPLAIN: what a search goes through.
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = self.parts.building + self.parts.sealed;
+        write!(f, "{parts} part{}, {} in the tail", if parts == 1 { "" } else { "s" }, self.tail)
+    }
+}
+
 /// Parts of an index, by what they are doing and by where they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Parts {

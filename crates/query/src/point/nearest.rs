@@ -84,11 +84,11 @@ impl NearestPlan {
         let nearest = asked.kind().as_nearest()?;
         let search = self.filtered(engine, (&asked, nearest), (&vector, k), &bounds, statement, view);
         let filter = search.describe().ok()?;
-        let how = statement.settings.hardness();
+        let (how, size) = (statement.settings.hardness(), asked.kind().size());
         let names: Vec<_> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
         let (table, index, names) = (&self.table.name, &asked.name, names.join(", "));
         Some(format!(
-            "Nearest: {table}, index {index} (approximate, {how}), first {k}, in order{filter}, columns [{names}]"
+            "Nearest: {table}, index {index} (approximate, {how}, {size}), first {k}, in order{filter}, columns [{names}]"
         ))
     }
 

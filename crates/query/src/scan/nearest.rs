@@ -4,7 +4,7 @@
 //! read. A filter is asked here, too, so that k rows come whenever k rows pass: more and more candidates are asked for, and
 //! in the end all rows.
 
-use super::access::Access;
+use super::access::{Access, row_span};
 use super::exec::{Batches, ScanExec, stream};
 use super::rows::{BatchReader, Source};
 use super::text::TextExec;
@@ -51,6 +51,9 @@ const MORE: usize = 4;
 const FIRST: usize = 64;
 /// If fewer than one in so many candidates passes, it is looked first which rows do.
 const RARE: usize = 16;
+/// Rows that EXPLAIN looks at to say what share passes, and how many it must have found.
+const SAMPLE: u64 = 200;
+const LEAST_SAMPLE: usize = 20;
 /// So few rows are compared one by one.
 const FEW_ROWS: usize = 500;
 
@@ -129,15 +132,40 @@ impl DisplayAs for NearestExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Question { index, k, hardness, .. } = &self.question;
         let table = &self.source.table.name;
-        write!(f, "Nearest: {table}, index {} (approximate, {hardness}), first {k}", index.name)?;
+        let size = index.kind().size();
+        write!(f, "Nearest: {table}, index {} (approximate, {hardness}, {size}), first {k}", index.name)?;
         if let Some(filter) = &self.filter {
             write!(f, ", where {filter}")?;
+            if let Some(share) = self.sampled() {
+                write!(f, " (of a sample {:.0} %)", 100.0 * share)?;
+            }
         }
         if self.access != Access::ALL {
             write!(f, ", or by {}", self.access)?;
         }
         let names: Vec<_> = self.schema.fields().iter().map(|field| field.name().trim_start_matches('\0')).collect();
         write!(f, ", columns [{}]", names.join(", "))
+    }
+}
+
+impl NearestExec {
+    /// The share of some rows that pass the filter, for EXPLAIN; `None` if too few were found.
+    fn sampled(&self) -> Option<f64> {
+        let Source { table, view, .. } = &self.source;
+        let (first, last) = row_span(table, view).ok()??;
+        // Spread by the golden ratio, since what is in a row may repeat itself at any step.
+        let span = u128::from(last.0 - first.0) + 1;
+        let place = |at: u64| (u128::from(at.wrapping_mul(0x9e37_79b9_7f4a_7c15)) * span) >> 64;
+        let rows = (0..SAMPLE).map(|at| RowId(first.0 + place(at) as u64));
+        let (source, schema) = (self.source.clone(), self.schema.clone());
+        let reader = BatchReader::new(source, schema, Access::Points(rows.collect()), false, None).ok()?;
+        let (mut seen, mut passed) = (0, 0);
+        for batch in reader {
+            let batch = batch.ok()?;
+            seen += batch.num_rows();
+            passed += passing(&self.filter, batch).ok()?.num_rows();
+        }
+        (seen >= LEAST_SAMPLE).then(|| passed as f64 / seen as f64)
     }
 }
 

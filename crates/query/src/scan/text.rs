@@ -244,9 +244,12 @@ fn are_of_index<'n>(table: &'n Table, test: &TextTest, names: impl Iterator<Item
 impl DisplayAs for TextExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Text: {}", self.source.table.name)?;
-        let may = self.indexes().is_some();
-        for Asked { definition, test, .. } in &self.asked {
-            let how = if may { "exact" } else { "not to be asked now: all rows are read" };
+        let indexes = self.indexes().unwrap_or_default();
+        for (at, Asked { definition, test, .. }) in self.asked.iter().enumerate() {
+            let how = match indexes.get(at) {
+                Some(index) => format!("exact, {}", index.kind().size()),
+                None => "not to be asked now: all rows are read".to_owned(),
+            };
             write!(f, ", index {} ({how}), query {:?}", definition.name, test.query)?;
         }
         if let Some((k, filter)) = &self.best {
