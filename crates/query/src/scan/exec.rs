@@ -215,6 +215,11 @@ impl ExecutionPlan for ScanExec {
         Ok(self)
     }
 
+    fn reset_state(self: Arc<Self>) -> DfResult<Arc<dyn ExecutionPlan>> {
+        // What a join has said of one run says nothing of the next.
+        Ok(Arc::new(Self { lookups: Lookups::default(), ..self.again() }))
+    }
+
     fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
         (self.parts.len() == 1).then(|| {
             // The first rows are not the first of those that a join asks for.
