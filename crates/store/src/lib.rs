@@ -36,5 +36,5 @@ pub use options::StoreOptions;
 pub use snapshot::Snapshot;
 pub use store::{Store, StoreStats, TreesKind};
 pub use transaction::{AsOf, Isolation, Transaction, TransactionOptions};
-pub use view::{KeyRange, Keys, Row, Rows, Stored, View};
+pub use view::{KeyRange, KeyRows, Keys, Row, Rows, Stored, View};
 pub use write_set::OldRow;

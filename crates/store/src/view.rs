@@ -59,6 +59,9 @@ pub type Rows = Box<dyn Iterator<Item = Result<Row>> + Send>;
 /// Entries of a key index: the encoded columns (with the row id, unless the key is unique) and the row.
 pub type Keys = Box<dyn Iterator<Item = Result<(Vec<u8>, RowId)>> + Send>;
 
+/// Row ids, one by one.
+pub type KeyRows = Box<dyn Iterator<Item = Result<RowId>> + Send>;
+
 /// A range of encoded keys of one index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRange {
@@ -218,6 +221,24 @@ impl View {
         let own = directed(own.collect::<Vec<_>>().into_iter(), backward);
         let key = |entry: &(Vec<u8>, RowId)| entry.0.clone();
         Ok(Box::new(Layered { below: stored.peekable(), above: own.peekable(), key, backward }))
+    }
+
+    /// The rows of the entries of a key index in a range, in order of their keys.
+    ///
+    /// # Errors
+    /// As [`View::keys`].
+    pub fn rows_of_keys(&self, index: Incarnation, range: &KeyRange) -> Result<KeyRows> {
+        let within = range.within(index);
+        if within.is_empty() {
+            return Ok(Box::new(std::iter::empty()));
+        }
+        if self.writes.keys((within.lower(), within.upper())).next().is_some() {
+            return Ok(Box::new(self.keys(index, range, false)?.map(|entry| entry.map(|(_, row)| row))));
+        }
+        // Nothing lies over what is stored, so that no key is needed to tell where it would.
+        self.note_range(Tree::Keys, within.lower(), within.upper())?;
+        let stored = self.trees.range(Tree::Keys, within.lower(), within.upper(), self.lsn())?;
+        Ok(Box::new(stored.map(|entry| entry.and_then(|(key, _, value)| entry_row(&key, &value)))))
     }
 
     /// The bytes of a value that lies out of line.

@@ -274,12 +274,12 @@ impl Filtered<'_> {
             Some(Access::Keys { index, ranges, .. }) => {
                 let mut left = most;
                 for range in ranges {
-                    for entry in self.view.keys(*index, range, false)? {
+                    for row in self.view.rows_of_keys(*index, range)? {
                         if left == 0 {
                             return Ok(None);
                         }
                         left -= 1;
-                        rows.insert(entry?.1.0);
+                        rows.insert(row?.0);
                     }
                 }
             }

@@ -59,8 +59,8 @@ impl Lookups {
             Access::Keys { index, ranges, .. } => {
                 let mut rows = Vec::new();
                 for range in &ranges {
-                    for entry in view.keys(index, range, false)? {
-                        rows.push(entry?.1);
+                    for row in view.rows_of_keys(index, range)? {
+                        rows.push(row?);
                     }
                 }
                 rows
