@@ -6,12 +6,15 @@ use nodedb_env::{Env, Random, SeededRandom};
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// An index, and up to which commit its last checkpoint was.
+type Opened = (Box<dyn Kind>, Lsn);
+
 /// A kind, and what it is told of.
 pub struct Subject {
     /// An empty one in a directory.
     pub create: fn(Env, &Path) -> Result<Box<dyn Kind>>,
     /// As its last checkpoint left it, and up to which commit that is.
-    pub open: fn(Env, &Path) -> Result<(Box<dyn Kind>, Lsn)>,
+    pub open: fn(Env, &Path) -> Result<Opened>,
     /// The bytes of a value that it holds, one for each number.
     pub value: fn(u64) -> Vec<u8>,
     /// A value that it does not hold.
