@@ -89,8 +89,14 @@ impl FilterCache {
         let is_old = cache.changed.get(&filter.index).is_some_and(|changed| *changed > at);
         cache.time += 1;
         let asked = cache.time;
-        let fits = !is_old && bytes <= cache.budget / SHARE;
-        let known = Known { set: fits.then_some(Kept { rows, since: at, bytes }), spent: 0.0, asked };
+        if is_old || bytes > cache.budget / SHARE {
+            // What a reader of the past has found is no news for a set that is there.
+            if let Some(known) = cache.filters.get_mut(&filter) {
+                known.spent = 0.0;
+            }
+            return;
+        }
+        let known = Known { set: Some(Kept { rows, since: at, bytes }), spent: 0.0, asked };
         cache.bytes += known.bytes();
         let old = cache.filters.insert(filter, known);
         cache.bytes -= old.map_or(0, |old| old.bytes());
