@@ -85,8 +85,8 @@ impl Collection {
     pub fn put(&mut self, id: &str, doc: &str) -> Result<()> {
         let mut row = vec![Value::from(id), Value::from(doc)];
         if !self.fields.is_empty() {
-            // What is no JSON fails as a document.
-            let read: serde_json::Value = serde_json::from_str(doc).unwrap_or_default();
+            let read: serde_json::Value = serde_json::from_str(doc)
+                .map_err(|e| Error::statement("22P02", format!("invalid input syntax for type json: {e}")))?;
             row.extend(self.fields.iter().map(|field| match read.get(field) {
                 None | Some(serde_json::Value::Null) => Value::Null,
                 Some(serde_json::Value::String(text)) => Value::Text(text.clone()),

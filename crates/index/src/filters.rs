@@ -57,7 +57,9 @@ struct Kept {
 }
 
 /// Filters that are known, with or without a set.
-const MOST_FILTERS: usize = 1024;
+const MOST_FILTERS: usize = 64;
+/// A commit of more changes drops the sets that it would change.
+const MOST_CHANGES: usize = 256;
 /// What one takes beside its set, in bytes.
 const OVERHEAD: usize = 256;
 /// A set may take this part of the budget.
@@ -85,7 +87,7 @@ impl FilterCache {
     /// are not too many. Either way, what was spent is forgotten.
     pub fn put(&self, filter: Filter, at: Lsn, rows: Arc<RoaringTreemap>) {
         let mut cache = self.0.lock();
-        let bytes = rows.serialized_size() + OVERHEAD;
+        let bytes = rows.serialized_size() + OVERHEAD * (1 + rows.bitmaps().count());
         let is_old = cache.changed.get(&filter.index).is_some_and(|changed| *changed > at);
         cache.time += 1;
         let asked = cache.time;
@@ -117,6 +119,13 @@ impl FilterCache {
             known.spent += cost;
             known.spent
         })
+    }
+
+    /// The rows of a filter are too many to be read for the next query: that is not tried again while it is known.
+    pub fn give_up(&self, filter: &Filter) {
+        if let Some(known) = self.0.lock().filters.get_mut(filter) {
+            known.spent = f64::NEG_INFINITY;
+        }
     }
 
     /// Takes in what a commit changes, before anybody can see it.
@@ -153,7 +162,9 @@ impl Known {
     /// Changes the set as a commit says; `false` if that cannot be.
     fn take_in(&mut self, filter: &Filter, lsn: Lsn, batch: &Batch) -> bool {
         let Some(kept) = &mut self.set else { return true };
-        let before = kept.since;
+        if batch.rows.len() > MOST_CHANGES {
+            return false;
+        }
         for change in &batch.rows {
             let gone = change.keys_gone.iter().map(|entry| (entry, false));
             for (entry, comes) in gone.chain(change.keys_come.iter().map(|entry| (entry, true))) {
@@ -164,15 +175,13 @@ impl Known {
                 let Some(rows) = Arc::get_mut(&mut kept.rows) else { return false };
                 kept.since = lsn;
                 let RowId(row) = change.row;
-                if comes {
-                    rows.insert(row)
-                } else {
-                    rows.remove(row)
-                };
+                if !comes {
+                    rows.remove(row);
+                } else if rows.insert(row) {
+                    // What a row takes at most, where rows lie far apart.
+                    kept.bytes += OVERHEAD;
+                }
             }
-        }
-        if kept.since > before {
-            kept.bytes = kept.rows.serialized_size() + OVERHEAD;
         }
         true
     }

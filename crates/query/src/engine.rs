@@ -5,7 +5,6 @@ use crate::error::from_datafusion;
 use crate::functions::{self, Operators, Surroundings};
 use crate::memory::QueryMemory;
 use crate::rules::RowRules;
-use crate::scan::bounds::MAX_POINTS;
 use crate::scan::{OrderByKey, TopByIndex};
 use datafusion::execution::context::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -60,8 +59,8 @@ impl Engine {
         // What now() gives has a time zone; which one it is shown in, the session says.
         sql.execution.time_zone = Some("UTC".into());
         sql.optimizer.enable_sort_pushdown = true;
-        // So many keys of one side of a join are looked up in the other.
-        sql.optimizer.hash_join_inlist_pushdown_max_distinct_values = MAX_POINTS;
+        // A scan that took them would have the join wait for partitions that nobody asks (see tests/it/joins.rs).
+        sql.optimizer.enable_join_dynamic_filter_pushdown = false;
         sql.execution.sort_spill_reservation_bytes = options.memory_bytes.min(40 << 20) / 4;
         let mut builder = SessionStateBuilder::new()
             .with_config(config)

@@ -162,8 +162,11 @@ impl Filtered<'_> {
     /// Has the key read for the next query, once looking at rows has cost as much as that does.
     fn spend(&self, way: &Way<'_>, looked_at: usize, share: f64) -> Result<()> {
         let (Some(filter), cost) = (&way.filter, share * self.entries()) else { return Ok(()) };
-        if cost < MOST_ENTRIES && self.filters.spend(filter, ENTRIES_PER_ROW * looked_at as f64) >= cost {
-            self.by_key(way, 2 * MOST_ENTRIES as usize)?;
+        if cost < MOST_ENTRIES
+            && self.filters.spend(filter, ENTRIES_PER_ROW * looked_at as f64) >= cost
+            && self.by_key(way, 2 * MOST_ENTRIES as usize)?.is_none()
+        {
+            self.filters.give_up(filter);
         }
         Ok(())
     }

@@ -248,7 +248,7 @@ fn within(prefix: &[u8], range: &KeyRange) -> KeyRange {
 }
 
 /// Entries that are counted before a range is believed to be long.
-pub const TRIED_ENTRIES: usize = 1_000;
+const TRIED_ENTRIES: usize = 1_000;
 
 /// Whether an access is likely to read less than all rows would: few entries, or a small part of its rows.
 ///

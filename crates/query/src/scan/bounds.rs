@@ -171,14 +171,6 @@ impl Bounds {
         }
     }
 
-    /// Adds that a column is one of some values, as far as these have counterparts in its type.
-    pub fn one_of(&mut self, table: &Table, column: usize, values: Vec<Value>) {
-        let Some(ty) = table.columns.get(column).map(|column| &column.ty) else { return };
-        if let Some(values) = values.into_iter().map(|value| same_value(value, ty)).collect() {
-            self.any_of(IndexSource::Column(column as u16), values);
-        }
-    }
-
     fn any_of(&mut self, source: IndexSource, values: Vec<Value>) {
         self.impossible |= values.is_empty();
         let bounds = self.of(source);

@@ -1,25 +1,17 @@
 //! The operator that walks a table.
 
-use super::access::{Access, TRIED_ENTRIES, estimated_rows, row_span};
-use super::lookups::Lookups;
+use super::access::{Access, estimated_rows, row_span};
 use super::order;
 use super::rows::{BatchReader, Source};
 use crate::error::to_datafusion;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Result as DfResult;
-use datafusion::common::Statistics;
-use datafusion::common::config::ConfigOptions;
-use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
-use datafusion::physical_plan::filter_pushdown::{
-    ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation, PushedDown,
-};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
-use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, SortOrderPushdownResult,
@@ -31,8 +23,6 @@ use std::sync::Arc;
 
 /// Tables with fewer rows are read by one thread.
 const SPLIT_ROWS: usize = 20_000;
-/// Numbers of rows that span more than this say nothing of how many rows there are.
-const MOST_BELIEVED: usize = 1 << 33;
 
 /// Reads a table by one [`Access`] a partition.
 #[derive(Debug)]
@@ -43,9 +33,6 @@ pub struct ScanExec {
     backward: bool,
     ordered: Option<Vec<PhysicalSortExpr>>,
     fetch: Option<usize>,
-    lookups: Lookups,
-    /// About how many rows there are, if anybody knows.
-    rows: Option<usize>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -55,25 +42,19 @@ impl ScanExec {
     pub fn new(source: Source, schema: SchemaRef, access: Access, fetch: Option<usize>) -> Self {
         let properties = properties(&schema, 1, None);
         let (parts, metrics) = (vec![access], ExecutionPlanMetricsSet::new());
-        let (lookups, ordered, rows) = Default::default();
-        Self { source, schema, parts, backward: false, ordered, fetch, lookups, rows, properties, metrics }
+        Self { source, schema, parts, backward: false, ordered: None, fetch, properties, metrics }
     }
 
-    /// The same with an idea of how many rows there are, in several partitions if the table is large and all of it is read.
+    /// The same in several partitions, if the table is large and all of it is read.
     ///
     /// # Errors
     /// Those of reading.
     pub fn split(mut self, threads: usize) -> Result<Self> {
+        if self.parts != [Access::ALL] || threads < 2 {
+            return Ok(self);
+        }
         let Source { table, view, .. } = &self.source;
-        let span = if self.parts == [Access::ALL] { row_span(table, view)? } else { None };
-        self.rows = match self.parts.as_slice() {
-            [Access::Points(rows)] => Some(rows.len()),
-            [Access::Keys { ranges, unique: true, .. }] => Some(ranges.len()),
-            [Access::Keys { .. }] => Some(TRIED_ENTRIES),
-            [Access::ALL] => Some(span.map_or(0, estimated_rows)).filter(|rows| *rows < MOST_BELIEVED),
-            _ => None,
-        };
-        let Some(span) = span.filter(|span| threads > 1 && estimated_rows(*span) >= SPLIT_ROWS) else {
+        let Some(span) = row_span(table, view)?.filter(|span| estimated_rows(*span) >= SPLIT_ROWS) else {
             return Ok(self);
         };
         let (RowId(first), RowId(last)) = span;
@@ -114,27 +95,13 @@ impl ScanExec {
     /// The same rows by another way that yields them in `order`.
     pub fn ordered_by(&self, access: Access, backward: bool, order: Vec<PhysicalSortExpr>) -> Self {
         Self {
+            source: self.source.clone(),
+            schema: self.schema.clone(),
             parts: vec![access],
             backward,
             properties: properties(&self.schema, 1, Some(&order)),
             ordered: Some(order),
-            lookups: Lookups::default(),
-            ..self.again()
-        }
-    }
-
-    /// The same, which has not run yet.
-    fn again(&self) -> Self {
-        Self {
-            source: self.source.clone(),
-            schema: self.schema.clone(),
-            parts: self.parts.clone(),
-            backward: self.backward,
-            ordered: self.ordered.clone(),
             fetch: self.fetch,
-            lookups: self.lookups.clone(),
-            rows: self.rows,
-            properties: self.properties.clone(),
             metrics: ExecutionPlanMetricsSet::new(),
         }
     }
@@ -158,8 +125,7 @@ impl DisplayAs for ScanExec {
         let access = self.access().unwrap_or(&Access::Nothing);
         let order = self.ordered.iter().flatten().map(ToString::to_string).collect();
         let names = self.schema.fields().iter().map(|field| field.name().trim_start_matches('\0')).collect();
-        f.write_str(&describe(&self.source.table, access, order, self.backward, self.fetch, names))?;
-        if self.lookups.is_empty() { Ok(()) } else { f.write_str(", or those that a join asks for") }
+        f.write_str(&describe(&self.source.table, access, order, self.backward, self.fetch, names))
     }
 }
 
@@ -200,14 +166,8 @@ impl ExecutionPlan for ScanExec {
 
     fn apply_expressions(
         &self,
-        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
     ) -> DfResult<TreeNodeRecursion> {
-        // By them a join learns that somebody wants to know its keys.
-        for filter in self.lookups.filters() {
-            if f(filter)? == TreeNodeRecursion::Stop {
-                return Ok(TreeNodeRecursion::Stop);
-            }
-        }
         Ok(TreeNodeRecursion::Continue)
     }
 
@@ -215,37 +175,23 @@ impl ExecutionPlan for ScanExec {
         Ok(self)
     }
 
-    fn reset_state(self: Arc<Self>) -> DfResult<Arc<dyn ExecutionPlan>> {
-        // What a join has said of one run says nothing of the next.
-        Ok(Arc::new(Self { lookups: Lookups::default(), ..self.again() }))
-    }
-
     fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
         (self.parts.len() == 1).then(|| {
-            // The first rows are not the first of those that a join asks for.
-            let lookups = if limit.is_some() { Lookups::default() } else { self.lookups.clone() };
-            Arc::new(Self { fetch: limit, lookups, ..self.again() }) as Arc<dyn ExecutionPlan>
+            Arc::new(Self {
+                source: self.source.clone(),
+                schema: self.schema.clone(),
+                parts: self.parts.clone(),
+                backward: self.backward,
+                ordered: self.ordered.clone(),
+                fetch: limit,
+                properties: self.properties.clone(),
+                metrics: ExecutionPlanMetricsSet::new(),
+            }) as Arc<dyn ExecutionPlan>
         })
     }
 
     fn fetch(&self) -> Option<usize> {
         self.fetch
-    }
-
-    fn handle_child_pushdown_result(
-        &self,
-        _: FilterPushdownPhase,
-        pushed: ChildPushdownResult,
-        _: &ConfigOptions,
-    ) -> DfResult<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
-        // None of them is taken over: the rows are no more than what may pass.
-        let filters = vec![PushedDown::No; pushed.parent_filters.len()];
-        let propagation = FilterPushdownPropagation::with_parent_pushdown_result(filters);
-        if self.ordered.is_some() || self.fetch.is_some() || !matches!(self.access(), Some(&Access::ALL)) {
-            return Ok(propagation);
-        }
-        let lookups = self.lookups.with(&self.source, pushed.parent_filters.iter().map(|pushed| &pushed.filter));
-        Ok(propagation.with_updated_node(Arc::new(Self { lookups, ..self.again() })))
     }
 
     fn try_pushdown_sort(
@@ -258,15 +204,6 @@ impl ExecutionPlan for ScanExec {
         })
     }
 
-    fn statistics_from_inputs(&self, _: &[Arc<Statistics>], args: &StatisticsArgs) -> DfResult<Arc<Statistics>> {
-        let mut known = Statistics::new_unknown(&self.schema);
-        if let Some(rows) = self.rows {
-            let parts = if args.partition().is_some() { self.parts.len().max(1) } else { 1 };
-            known.num_rows = Precision::Inexact(rows.min(self.fetch.unwrap_or(usize::MAX)).div_ceil(parts));
-        }
-        Ok(Arc::new(known))
-    }
-
     fn metrics(&self) -> Option<MetricsSet> {
         Some(self.metrics.clone_inner())
     }
@@ -274,18 +211,8 @@ impl ExecutionPlan for ScanExec {
     fn execute(&self, partition: usize, _: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
         let access = self.parts.get(partition).cloned().unwrap_or(Access::Nothing);
         let (source, schema) = (self.source.clone(), self.schema.clone());
-        let metrics = BaselineMetrics::new(&self.metrics, partition);
-        let (backward, fetch, lookups) = (self.backward, self.fetch, self.lookups.clone());
-        if lookups.is_empty() {
-            let reader = BatchReader::new(source, schema, access, backward, fetch).map_err(to_datafusion)?;
-            return Ok(stream(reader, &self.schema, metrics));
-        }
-        // A join says what it wants before it asks for the first row.
-        let search = move || {
-            let access = lookups.rows(&source, &access)?.map_or(access, Access::Points);
-            Ok(Batches::Read(Box::new(BatchReader::new(source, schema, access, backward, fetch)?)))
-        };
-        Ok(stream(Batches::Waiting(Box::new(search)), &self.schema, metrics))
+        let reader = BatchReader::new(source, schema, access, self.backward, self.fetch).map_err(to_datafusion)?;
+        Ok(stream(reader, &self.schema, BaselineMetrics::new(&self.metrics, partition)))
     }
 }
 

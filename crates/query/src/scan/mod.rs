@@ -6,7 +6,6 @@
 pub mod access;
 pub mod bounds;
 mod exec;
-mod lookups;
 mod nearest;
 pub mod order;
 mod rows;
