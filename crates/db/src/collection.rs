@@ -80,7 +80,7 @@ impl Collection {
     /// too: texts as they are, everything else by its JSON text, so that an array of numbers is a vector.
     ///
     /// # Errors
-    /// `Statement` (22P02) if it is no JSON, or a field is none of its column's type (22000 for a vector of other
+    /// `Statement` (22P02) if it is no JSON, is nested deeper than 127 levels where fields have columns, or a field is none of its column's type (22000 for a vector of other
     /// dimensions); `Io`, `Closed`, `Limit`.
     pub fn put(&mut self, id: &str, doc: &str) -> Result<()> {
         let mut row = vec![Value::from(id), Value::from(doc)];

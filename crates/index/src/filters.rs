@@ -1,9 +1,9 @@
 //! The filter cache: sets of rows that keys have given, kept from one query to the next.
 //!
-//! A set is a function of the log like any index: every commit that changes a key within its ranges changes the set, or
-//! drops it while somebody reads it. It is right for every reader as of the commit that it was last changed by, or a later
-//! one. Which sets are worth while is decided as a skier decides to buy skis: once queries have spent as much without the set
-//! as making it costs, it is made, so that no more than twice the least possible is ever spent.
+//! A set is a function of the log like any index: every commit that changes a key within its ranges changes the set, or drops
+//! it if somebody reads it just then or the commit is large. It is right for every reader as of the commit that it was last
+//! changed by, or a later one. Which sets of many rows are worth while is decided as a skier decides to buy skis: once
+//! queries have spent about as much without the set as making it costs, it is made.
 
 use nodedb_base::{Batch, Incarnation, Lsn, RowId};
 use parking_lot::Mutex;
@@ -149,12 +149,7 @@ impl FilterCache {
             }
             *bytes += known.bytes();
         }
-    }
-
-    /// Bytes of all sets.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.0.lock().bytes
+        cache.make_room();
     }
 }
 
@@ -285,8 +280,8 @@ mod tests {
             }
         }
         assert!(found > 1000, "{found}");
-        let sum: usize = cache.0.lock().filters.values().map(Known::bytes).sum();
-        assert_eq!(sum, cache.bytes());
+        let cache = cache.0.lock();
+        assert_eq!(cache.filters.values().map(Known::bytes).sum::<usize>(), cache.bytes);
     }
 
     #[test]
@@ -297,7 +292,7 @@ mod tests {
             cache.put(filter(from, 100), Lsn(1), some(u64::from(from)));
             let first = cache.get(&filter(0, 100), Lsn(1));
             assert_eq!(first.as_deref(), Some(&*some(0)));
-            assert!(cache.bytes() <= 10 * OVERHEAD);
+            assert!(cache.0.lock().bytes <= 10 * OVERHEAD);
         }
         assert_eq!(cache.get(&filter(1, 100), Lsn(1)), None);
         // One that is too large for the others is not kept, nor one that a commit has overtaken.
@@ -315,5 +310,35 @@ mod tests {
         assert_eq!([cache.spend(&filter(0, 1), 2.0), cache.spend(&filter(0, 1), 3.0)], [2.0, 5.0]);
         cache.put(filter(0, 1), Lsn(1), Arc::default());
         assert_eq!(cache.spend(&filter(0, 1), 1.0), 1.0);
+        cache.give_up(&filter(0, 1));
+        assert!(cache.spend(&filter(0, 1), 1e9) < 0.0);
+    }
+
+    /// By commits alone, too, sets take no more than they may.
+    #[test]
+    fn commits_make_sets_no_larger_than_all_may_be() {
+        let (cache, mut rows) = (FilterCache::new(40 * OVERHEAD), Rows::new());
+        cache.put(filter(0, 100), Lsn(0), Arc::default());
+        for lsn in 1..100 {
+            // Each lies by itself, so that it takes more than its number.
+            let batch = Batch { rows: vec![change(&mut rows, lsn << 33, Some(7))], ..Batch::default() };
+            cache.committed(Lsn(lsn), &batch);
+            assert!(cache.0.lock().bytes <= 40 * OVERHEAD, "{lsn}");
+        }
+        let wide: RoaringTreemap = (0..20_u64).map(|row| row << 33).collect();
+        cache.put(filter(0, 50), Lsn(99), Arc::new(wide));
+        assert_eq!(cache.get(&filter(0, 50), Lsn(99)), None, "20 bitmaps are more than a quarter");
+    }
+
+    #[test]
+    fn large_commits_drop_sets() {
+        let (cache, mut rows) = (FilterCache::new(1 << 20), Rows::new());
+        for (lsn, count) in [(1, MOST_CHANGES), (2, MOST_CHANGES + 1)] {
+            cache.put(filter(0, 100), Lsn(lsn - 1), Arc::new(rows_of(&rows, &filter(0, 100))));
+            let changes = (0..count as u64).map(|row| change(&mut rows, row, Some(7))).collect();
+            cache.committed(Lsn(lsn), &Batch { rows: changes, ..Batch::default() });
+            let kept = cache.get(&filter(0, 100), Lsn(lsn)).map(|rows| rows.len());
+            assert_eq!(kept, (count == MOST_CHANGES).then_some(count as u64));
+        }
     }
 }

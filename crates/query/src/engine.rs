@@ -59,7 +59,7 @@ impl Engine {
         // What now() gives has a time zone; which one it is shown in, the session says.
         sql.execution.time_zone = Some("UTC".into());
         sql.optimizer.enable_sort_pushdown = true;
-        // A scan that took them would have the join wait for partitions that nobody asks (see tests/it/joins.rs).
+        // A scan that took them would have the join wait for partitions that nobody asks (crates/db/tests/it/joins.rs).
         sql.optimizer.enable_join_dynamic_filter_pushdown = false;
         sql.execution.sort_spill_reservation_bytes = options.memory_bytes.min(40 << 20) / 4;
         let mut builder = SessionStateBuilder::new()

@@ -7,9 +7,9 @@ use crate::engine::Engine;
 use crate::error::from_datafusion;
 use crate::parse;
 use crate::planner::Planner;
-use crate::rules::{RowExpr, columns_of, schema_of};
+use crate::rules::{RowExpr, filter_form};
 use crate::scan::bounds::Bounds;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::utils::split_conjunction_owned;
 use datafusion::logical_expr::{Expr, Volatility};
 use nodedb_base::{Error, Incarnation, Result, Type, Value};
@@ -59,19 +59,12 @@ pub fn row_predicate(engine: &Engine, table: &Table, index: &DerivedIndex) -> Re
 /// As [`row_predicate`].
 pub fn of_expression(engine: &Engine, table: &Table, expr: ast::Expr) -> Result<RowPredicate> {
     let planner = Planner::without_tables(engine, &[]);
-    let (_, schema) = schema_of(table, &columns_of(table, &expr))?;
-    let is_volatile = |expr: &Expr| match expr {
-        Expr::ScalarFunction(call) => call.func.signature().volatility != Volatility::Immutable,
-        _ => false,
+    // Stable functions, too: what they say of a row may be something else for the next session.
+    let varies = |expr: &Expr| match expr {
+        Expr::ScalarFunction(call) => Ok(call.func.signature().volatility != Volatility::Immutable),
+        _ => Ok(false),
     };
-    let mut varies = false;
-    let typed = planner.filter_form(expr.clone(), &schema)?;
-    let seen = typed.apply(|expr| {
-        varies |= is_volatile(expr);
-        Ok(TreeNodeRecursion::Continue)
-    });
-    seen.map_err(from_datafusion)?;
-    if varies {
+    if filter_form(&planner, table, expr.clone())?.exists(varies).map_err(from_datafusion)? {
         return Err(Error::statement("42P17", "functions in index predicate must be marked IMMUTABLE"));
     }
     let expr = RowExpr::compile(&planner, table, expr)?;
@@ -108,8 +101,7 @@ impl PartialIndex {
         let partial = table.derived.iter().filter_map(|index| Some((index.id, index.predicate.as_ref()?)));
         let compiled = partial.map(|(id, text)| {
             let expr = parse::expression(text)?;
-            let (_, schema) = schema_of(table, &columns_of(table, &expr))?;
-            let parts = split_conjunction_owned(planner.filter_form(expr, &schema)?).into_iter();
+            let parts = split_conjunction_owned(filter_form(planner, table, expr)?).into_iter();
             let part = |expr: Expr| Part { bounds: Bounds::just(table, &expr), expr };
             Ok(Self { id, parts: parts.map(part).collect() })
         });

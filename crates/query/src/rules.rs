@@ -115,7 +115,7 @@ impl RowExpr {
 }
 
 /// The columns of a table that an expression names, and their types.
-pub fn columns_of(table: &Table, expr: &Expr) -> Vec<(usize, Type)> {
+fn columns_of(table: &Table, expr: &Expr) -> Vec<(usize, Type)> {
     let mut columns: Vec<usize> = Vec::new();
     let _ = visit_expressions(expr, |expr| {
         let name = match expr {
@@ -132,13 +132,22 @@ pub fn columns_of(table: &Table, expr: &Expr) -> Vec<(usize, Type)> {
 }
 
 /// Rows of these columns, and the same with the table's name.
-pub fn schema_of(table: &Table, columns: &[(usize, Type)]) -> Result<(SchemaRef, DFSchema)> {
+fn schema_of(table: &Table, columns: &[(usize, Type)]) -> Result<(SchemaRef, DFSchema)> {
     let fields = columns
         .iter()
         .filter_map(|(at, ty)| table.columns.get(*at).map(|column| mapping::field(&column.name, ty, true)));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let qualified = DFSchema::try_from_qualified_schema(table.name.as_str(), &schema).map_err(from_datafusion)?;
     Ok((schema, qualified))
+}
+
+/// An expression over the columns of a table in the form that filters have when they reach a scan.
+///
+/// # Errors
+/// `Statement`.
+pub fn filter_form(planner: &Planner<'_>, table: &Table, expr: Expr) -> Result<datafusion::logical_expr::Expr> {
+    let (_, schema) = schema_of(table, &columns_of(table, &expr))?;
+    planner.filter_form(expr, &schema)
 }
 
 /// The expressions that a table's indexes are made of, as filters name them.
@@ -150,9 +159,8 @@ fn indexed_expressions(planner: &Planner<'_>, table: &Table) -> Result<Arc<[Inde
     });
     let compiled = indexed.map(|(part, text)| {
         let expr = parse::expression(text)?;
-        let (_, schema) = schema_of(table, &columns_of(table, &expr))?;
         let (source, ty) = (part.source.clone(), part.ty.clone());
-        Ok(IndexedExpr { source, expr: planner.filter_form(expr, &schema)?, ty })
+        Ok(IndexedExpr { source, expr: filter_form(planner, table, expr)?, ty })
     });
     compiled.collect()
 }

@@ -227,18 +227,22 @@ impl View {
     ///
     /// # Errors
     /// As [`View::keys`].
-    pub fn rows_of_keys(&self, index: Incarnation, range: &KeyRange) -> Result<KeyRows> {
+    pub fn rows_of_keys(&self, index: Incarnation, range: &KeyRange, backward: bool) -> Result<KeyRows> {
         let within = range.within(index);
         if within.is_empty() {
             return Ok(Box::new(std::iter::empty()));
         }
         if self.writes.keys((within.lower(), within.upper())).next().is_some() {
-            return Ok(Box::new(self.keys(index, range, false)?.map(|entry| entry.map(|(_, row)| row))));
+            return Ok(Box::new(self.keys(index, range, backward)?.map(|entry| entry.map(|(_, row)| row))));
         }
         // Nothing lies over what is stored, so that no key is needed to tell where it would.
         self.note_range(Tree::Keys, within.lower(), within.upper())?;
         let stored = self.trees.range(Tree::Keys, within.lower(), within.upper(), self.lsn())?;
-        Ok(Box::new(stored.map(|entry| entry.and_then(|(key, _, value)| entry_row(&key, &value)))))
+        let rows = directed(stored, backward).map(|entry| {
+            let (key, _, value) = entry?;
+            entry_row(&key, &value)
+        });
+        Ok(Box::new(rows))
     }
 
     /// The bytes of a value that lies out of line.

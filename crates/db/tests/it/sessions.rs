@@ -502,6 +502,9 @@ fn fields_of_documents_have_columns() {
     assert_eq!(code(notes.put("c", r#"{"embedding": [1, 2, 3]}"#)), "22000");
     assert_eq!(code(notes.put("c", r#"{"big \"n\"": "many"}"#)), "22P02");
     assert_eq!(code(notes.put("c", "no JSON")), "22P02");
+    // Too deep for its fields to be read: it is refused rather than kept where no search finds it.
+    let deep = format!(r#"{{"body": "deep", "x": {}{}}}"#, "[".repeat(150), "]".repeat(150));
+    assert_eq!(code(notes.put("c", &deep)), "22P02");
     let rows =
         db.blocking().query("SELECT \"big \"\"n\"\"\", embedding::text, body FROM notes ORDER BY id", &[]).unwrap();
     let rows: Vec<String> = rows.iter().map(|row| format!("{:?}", row.values().unwrap())).collect();

@@ -48,7 +48,8 @@ pub trait Kind: fmt::Debug + Send + Sync {
     /// Makes everything up to a commit durable.
     ///
     /// # Errors
-    /// `Io`; what the last one made durable stays.
+    /// `Io`; `Limit` (53000) if a later commit is in a part that is written already: with that one seen it can be asked
+    /// again. What the last one made durable stays.
     fn checkpoint(&self, upper: Lsn) -> Result<()>;
 
     /// Nobody reads the time before this any more.

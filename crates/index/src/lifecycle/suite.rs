@@ -10,7 +10,7 @@ use std::path::Path;
 type Opened = (Box<dyn Kind>, Lsn);
 
 /// A kind, and what it is told of.
-pub struct Subject {
+pub struct Tested {
     /// An empty one in a directory.
     pub create: fn(Env, &Path) -> Result<Box<dyn Kind>>,
     /// As its last checkpoint left it, and up to which commit that is.
@@ -38,7 +38,7 @@ impl Model {
     }
 }
 
-impl Subject {
+impl Tested {
     fn apply(&self, kind: &dyn Kind, (lsn, row, value): Step) {
         let bytes = value.map(self.value);
         let gone = (row % 2 == 0).then(|| self.unheld.clone()).flatten();
@@ -113,7 +113,7 @@ impl Subject {
 }
 
 mod kinds {
-    use super::Subject;
+    use super::Tested;
     use crate::text::{Cut, TextColumn, TextIndex, TextOptions};
     use crate::vector::{VectorIndex, VectorOptions};
     use nodedb_vector::{Element, Metric, Quantisation};
@@ -138,24 +138,24 @@ mod kinds {
 
     #[test]
     fn of_vectors() {
-        let subject = Subject {
+        let tested = Tested {
             create: |env, dir| Ok(Box::new(VectorIndex::create(env, dir, &VECTORS)?)),
             open: |env, dir| VectorIndex::open(env, dir, &VECTORS).map(|(kind, upper)| (Box::new(kind) as _, upper)),
             value: |n| [n as f32, 1.0].iter().flat_map(|x| x.to_le_bytes()).collect(),
             // Without a direction.
             unheld: Some(vec![0; 8]),
         };
-        (1..6).for_each(|seed| subject.lives(seed));
+        (1..6).for_each(|seed| tested.lives(seed));
     }
 
     #[test]
     fn of_texts() {
-        let subject = Subject {
+        let tested = Tested {
             create: |env, dir| Ok(Box::new(TextIndex::create(env, dir, &texts())?)),
             open: |env, dir| TextIndex::open(env, dir, &texts()).map(|(kind, upper)| (Box::new(kind) as _, upper)),
             value: |n| format!("red fox {n} {}", "x ".repeat(n as usize % 40)).into_bytes(),
             unheld: None,
         };
-        (1..6).for_each(|seed| subject.lives(seed));
+        (1..6).for_each(|seed| tested.lives(seed));
     }
 }

@@ -12,12 +12,19 @@ use sqlparser::ast::{BinaryOperator, CreateIndex, Expr, IndexColumn, IndexType, 
 
 /// Whether a statement makes a derived index.
 pub fn is_derived(create: &CreateIndex) -> bool {
-    matches!(&create.using, Some(IndexType::Custom(name)) if matches!(parse::name(name).as_str(), "hnsw" | "bm25"))
+    matches!(method_of(create).as_deref(), Some("hnsw" | "bm25"))
 }
 
 /// Whether a statement makes an index of vectors.
 pub fn is_of_vectors(create: &CreateIndex) -> bool {
-    matches!(&create.using, Some(IndexType::Custom(name)) if parse::name(name) == "hnsw")
+    method_of(create).as_deref() == Some("hnsw")
+}
+
+fn method_of(create: &CreateIndex) -> Option<String> {
+    match &create.using {
+        Some(IndexType::Custom(name)) => Some(parse::name(name)),
+        _ => None,
+    }
 }
 
 /// Runs it: the index is filled once the statement has committed.

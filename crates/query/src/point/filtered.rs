@@ -277,7 +277,7 @@ impl Filtered<'_> {
             Some(Access::Keys { index, ranges, .. }) => {
                 let mut left = most;
                 for range in ranges {
-                    for row in self.view.rows_of_keys(*index, range)? {
+                    for row in self.view.rows_of_keys(*index, range, false)? {
                         if left == 0 {
                             return Ok(None);
                         }

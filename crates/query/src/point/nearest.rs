@@ -29,8 +29,8 @@ pub struct NearestPlan {
     columns: Arc<[usize]>,
     named: Arc<[Column]>,
     schema: SchemaRef,
-    /// Which indexes may be asked: those of this column and class.
-    subject: (usize, VectorClass),
+    /// The column whose distance rows are sorted by, and of which class that is.
+    sorted_by: (usize, VectorClass),
     column: Type,
     conditions: Vec<Condition>,
     experience: Experience,
@@ -100,11 +100,13 @@ impl NearestPlan {
     /// The index to ask, and what of the bounds is left to be met by the rows that it holds.
     fn index(&self, engine: &Engine, bounds: Bounds, view: &View) -> Result<Option<(Arc<Index>, Bounds)>> {
         let table = &self.table;
-        let has_partial = table.derived.iter().any(|index| index.predicate.is_some());
-        let partial = if has_partial { engine.rules(table)?.partial_indexes().clone() } else { Arc::default() };
+        let partial = match table.has_partial_indexes() {
+            true => engine.rules(table)?.partial_indexes().clone(),
+            false => Arc::default(),
+        };
         let of = |id| partial.iter().find(|index| index.id() == id);
         let covers = |id| of(id).is_some_and(|index| index.covers(&[], &bounds));
-        let found = partial::candidates(table, self.subject, covers)
+        let found = partial::candidates(table, self.sorted_by, covers)
             .find_map(|index| Some((asked(engine.indexes(), index, table, view)?, of(index.id))));
         Ok(found.map(|(index, partial)| match partial {
             Some(partial) => (index, partial.left_of(&bounds)),
@@ -163,7 +165,7 @@ pub fn plan(query: &Query, tx: &Transaction) -> Result<Option<NearestPlan>> {
         let conditions = conditions(&table, select.selection.as_ref())?;
         limit_by.is_empty().then(|| (columns, named, (at, class), column, conditions, constant.clone(), limit.clone()))
     };
-    let Some((columns, named, subject, column, conditions, constant, limit)) = parts() else { return Ok(None) };
+    let Some((columns, named, sorted_by, column, conditions, constant, limit)) = parts() else { return Ok(None) };
     let fields = named.iter().map(|column| mapping::field(&column.name, &column.ty, true));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let (types, columns, named) = (table.types().into(), columns.into(), named.into());
@@ -173,7 +175,7 @@ pub fn plan(query: &Query, tx: &Transaction) -> Result<Option<NearestPlan>> {
         columns,
         named,
         schema,
-        subject,
+        sorted_by,
         column,
         conditions,
         experience: Experience::default(),

@@ -258,8 +258,8 @@ pub fn is_selective(table: &Table, view: &View, access: &Access) -> Result<bool>
     let Access::Keys { index, ranges, unique: false, .. } = access else { return Ok(true) };
     let (mut seen, mut limit) = (0, TRIED_ENTRIES);
     for range in ranges {
-        for entry in view.keys(*index, range, false)? {
-            entry?;
+        for row in view.rows_of_keys(*index, range, false)? {
+            row?;
             seen += 1;
             // How large the table is matters only when the first entries have not been all.
             if seen == TRIED_ENTRIES {

@@ -61,8 +61,7 @@ impl TableScan {
         }
         let mut parts = table.indexes.iter().flat_map(|index| &index.columns);
         let has_expressions = parts.any(|part| matches!(part.source, IndexSource::Expression(_)));
-        let has_partial = table.derived.iter().any(|index| index.predicate.is_some());
-        let (expressions, partial) = match has_expressions || has_partial {
+        let (expressions, partial) = match has_expressions || table.has_partial_indexes() {
             true => {
                 let rules = engine.rules(&table)?;
                 (rules.indexed_expressions().clone(), rules.partial_indexes().clone())

@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 use nodedb_base::{Error, Incarnation, Result, RowId, Type, Value};
 use nodedb_store::catalog::Table;
 use nodedb_store::row::{Cell, Cells};
-use nodedb_store::{KeyRange, Keys, Row, Rows, View};
+use nodedb_store::{KeyRange, KeyRows, Row, Rows, View};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ enum Walk {
         index: Incarnation,
         ranges: Vec<KeyRange>,
         backward: bool,
-        keys: Option<Keys>,
+        rows: Option<KeyRows>,
     },
 }
 
@@ -72,7 +72,7 @@ impl Walk {
                 if !backward {
                     ranges.reverse();
                 }
-                Self::Keys { view, table, index, ranges, backward, keys: None }
+                Self::Keys { view, table, index, ranges, backward, rows: None }
             }
         })
     }
@@ -88,20 +88,20 @@ impl Iterator for Walk {
             Self::Unique(view, table, index, keys) => {
                 keys.find_map(|key| unique_row(view, table, *index, &key).transpose())
             }
-            Self::Keys { view, table, index, ranges, backward, keys } => loop {
-                let Some(entries) = keys else {
-                    match view.keys(*index, &ranges.pop()?, *backward) {
-                        Ok(entries) => *keys = Some(entries),
+            Self::Keys { view, table, index, ranges, backward, rows } => loop {
+                let Some(entries) = rows else {
+                    match view.rows_of_keys(*index, &ranges.pop()?, *backward) {
+                        Ok(entries) => *rows = Some(entries),
                         Err(e) => return Some(Err(e)),
                     }
                     continue;
                 };
                 match entries.next() {
-                    Some(Ok((_, row))) => {
+                    Some(Ok(row)) => {
                         return Some(indexed_row(view, table, row));
                     }
                     Some(Err(e)) => return Some(Err(e)),
-                    None => *keys = None,
+                    None => *rows = None,
                 }
             },
         }

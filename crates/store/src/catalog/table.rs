@@ -350,6 +350,12 @@ impl Table {
         })
     }
 
+    /// Whether one of its derived indexes holds some rows only.
+    #[must_use]
+    pub fn has_partial_indexes(&self) -> bool {
+        self.derived.iter().any(|index| index.predicate.is_some())
+    }
+
     /// The table's full-text index: the one that covers a column, or the first.
     #[must_use]
     pub fn text_index(&self, column: Option<u16>) -> Option<&DerivedIndex> {
