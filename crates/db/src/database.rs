@@ -124,7 +124,7 @@ impl Database {
         };
         let engine_options = options.engine(spill_dir);
         let runtime = Runtime::new(engine_options.threads)?;
-        let (store, indexes) = (Arc::new(store), Arc::new(Indexes::new(options.filter_bytes())));
+        let (store, indexes) = (Arc::new(store), Arc::new(Indexes::new(options.cache_bytes())));
         let engine = Arc::new(Engine::new(&engine_options, &surroundings, indexes)?);
         let derived = Derived::start(&env, &store, &engine, options)?;
         Ok(Self { inner: Arc::new(Inner { derived, store, engine, env, runtime }) })

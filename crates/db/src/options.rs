@@ -72,7 +72,7 @@ impl Options {
         }
     }
 
-    pub(crate) fn filter_bytes(&self) -> usize {
+    pub(crate) fn cache_bytes(&self) -> usize {
         usize::try_from(self.memory / 32).unwrap_or(usize::MAX)
     }
 

@@ -155,6 +155,7 @@ impl Follower {
 impl CommitObserver for Follower {
     fn committed(&self, lsn: Lsn, batch: &Batch, stored: &dyn StoredRows) {
         self.indexes.filters().committed(lsn, batch);
+        self.indexes.keys().committed(lsn, batch);
         for change in batch.catalog.iter().filter(|change| change.key.starts_with(keys::TABLES)) {
             let Some(id) = change.key.last_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes)) else { continue };
             // The store has read the same definition already.

@@ -2,6 +2,7 @@
 
 use super::Index;
 use crate::filters::FilterCache;
+use crate::key_cache::KeyCache;
 use nodedb_base::Incarnation;
 use parking_lot::RwLock;
 use std::collections::HashMap;
@@ -11,22 +12,29 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Indexes {
     filters: FilterCache,
+    keys: KeyCache,
     all: RwLock<HashMap<Incarnation, Arc<Index>>>,
     following: RwLock<HashMap<Incarnation, Vec<Arc<Index>>>>,
 }
 
 impl Indexes {
-    /// None, and a filter cache that may take so many bytes.
+    /// None, and a filter cache and a key cache that may take so many bytes each.
     #[must_use]
-    pub fn new(filter_bytes: usize) -> Self {
+    pub fn new(cache_bytes: usize) -> Self {
         let (all, following) = Default::default();
-        Self { filters: FilterCache::new(filter_bytes), all, following }
+        Self { filters: FilterCache::new(cache_bytes), keys: KeyCache::new(cache_bytes), all, following }
     }
 
     /// What keys have said of rows.
     #[must_use]
     pub const fn filters(&self) -> &FilterCache {
         &self.filters
+    }
+
+    /// What was read of keys.
+    #[must_use]
+    pub const fn keys(&self) -> &KeyCache {
+        &self.keys
     }
 
     /// The index with that id.

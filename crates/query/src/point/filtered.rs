@@ -6,12 +6,13 @@
 //! much as that would. What a key has given is kept in the filter cache for the next query. Which of these comes first is
 //! learnt from the last time that the statement was executed.
 
+use super::keys::KeyReader;
 use crate::scan::access::{Access, row_span};
 use crate::scan::bounds::Bounds;
 use nodedb_base::{Result, RowId, Type};
 use nodedb_index::filters::{Filter, FilterCache};
 use nodedb_index::vector::{Hardness, Neighbourhood};
-use nodedb_index::{Index, Nearest};
+use nodedb_index::{Index, KeyCache, Nearest};
 use nodedb_store::View;
 use nodedb_store::catalog::Table;
 use nodedb_vector::Vector;
@@ -73,6 +74,8 @@ pub struct Filtered<'a> {
     pub bounds: &'a Bounds,
     /// The rows that keys have given before.
     pub filters: &'a FilterCache,
+    /// What was read of keys before.
+    pub keys: &'a KeyCache,
     /// What searches like this one have learnt.
     pub experience: &'a Experience,
 }
@@ -80,19 +83,31 @@ pub struct Filtered<'a> {
 /// The share of candidates that met the conditions when the statement was executed the last time, if no key gave few rows
 /// then: where the next execution begins. It decides how rows are looked for, never which.
 #[derive(Debug, Default)]
-pub struct Experience(AtomicU32);
+pub struct Experience {
+    share: AtomicU32,
+    executions: AtomicU32,
+}
 
 impl Experience {
     const ONE: f64 = 1e9;
+    /// Candidates that passed rarely are tried again after so many executions.
+    const AGAIN: u32 = 32;
 
     fn get(&self) -> Option<f64> {
-        let share = self.0.load(Ordering::Relaxed);
+        let share = self.share.load(Ordering::Relaxed);
         (share > 0).then(|| f64::from(share) / Self::ONE)
     }
 
     fn set(&self, share: Option<f64>) {
         let parts = |share: f64| (share.clamp(0.0, 1.0) * Self::ONE) as u32 + 1;
-        self.0.store(share.map_or(0, parts), Ordering::Relaxed);
+        self.share.store(share.map_or(0, parts), Ordering::Relaxed);
+    }
+
+    /// Whether a key is to be read first even if it gives many rows: where the rows that pass lie far from what is
+    /// searched for, candidates were in vain.
+    fn is_rare(&self) -> bool {
+        let again = || self.executions.fetch_add(1, Ordering::Relaxed).is_multiple_of(Self::AGAIN);
+        self.get().is_some_and(|share| share * (RARE as f64) < 1.0) && !again()
     }
 }
 
@@ -112,11 +127,16 @@ impl Filtered<'_> {
         }
         let way = Way { access: way.as_ref(), filter };
         let learnt = self.experience.get();
-        let most = if learnt.is_none() { self.few() } else { 0 };
-        match self.by_key(&way, most)? {
-            Some(rows) => self.among(&rows),
-            None => self.by_candidates(&way, learnt.unwrap_or(1.0 / FIRST)),
+        let most = match learnt {
+            None => self.few(),
+            Some(_) if self.experience.is_rare() => usize::MAX,
+            Some(_) => 0,
+        };
+        if let Some(rows) = self.by_key(&way, most)? {
+            return self.among(&rows, learnt);
         }
+        let share = learnt.unwrap_or(1.0 / FIRST);
+        self.by_candidates(&way, share.max(1.0 / RARE as f64))
     }
 
     /// The rows that pass are known.
@@ -130,7 +150,7 @@ impl Filtered<'_> {
                 return Ok(Some(passing));
             }
         }
-        self.among(rows)
+        self.among(rows, Some(share))
     }
 
     fn by_candidates(&self, way: &Way<'_>, share: f64) -> Result<Option<Vec<RowId>>> {
@@ -150,7 +170,7 @@ impl Filtered<'_> {
             let is_rare = passing.len() * RARE < seen;
             let most = if is_rare { usize::MAX } else { self.entries_worth(share) };
             if let Some(rows) = self.by_key(way, most)? {
-                return self.among(&rows);
+                return self.among(&rows, Some(share));
             }
             if is_rare {
                 return Ok(None);
@@ -244,9 +264,10 @@ impl Filtered<'_> {
         self.index.kind().entries() as f64
     }
 
-    fn among(&self, rows: &RoaringTreemap) -> Result<Option<Vec<RowId>>> {
+    /// The nearest of these rows, which are this share of the candidates.
+    fn among(&self, rows: &RoaringTreemap, share: Option<f64>) -> Result<Option<Vec<RowId>>> {
         let is_few = rows.len() <= self.few() as u64;
-        self.experience.set((!is_few).then(|| rows.len() as f64 / self.entries().max(1.0)));
+        self.experience.set(share.filter(|_| !is_few));
         if rows.len() < self.k as u64 {
             return Ok(None);
         }
@@ -275,15 +296,10 @@ impl Filtered<'_> {
                 }
             }
             Some(Access::Keys { index, ranges, .. }) => {
-                let mut left = most;
-                for range in ranges {
-                    for row in self.view.rows_of_keys(*index, range, false)? {
-                        if left == 0 {
-                            return Ok(None);
-                        }
-                        left -= 1;
-                        rows.insert(row?.0);
-                    }
+                let reader = KeyReader { keys: self.keys, view: self.view, index: *index };
+                match reader.rows(ranges, most)? {
+                    Some(found) => rows.extend(found),
+                    None => return Ok(None),
                 }
             }
             _ => return Ok(None),

@@ -8,6 +8,7 @@
 mod change;
 mod condition;
 mod filtered;
+mod keys;
 mod nearest;
 mod select;
 

@@ -125,8 +125,9 @@ impl NearestPlan {
     ) -> Filtered<'a> {
         let (vector, hardness) = (vector.vector(), statement.settings.hardness());
         let (table, types) = (&*self.table, &*self.types);
-        let (filters, experience) = (engine.indexes().filters(), &self.experience);
-        Filtered { index, nearest, vector, k, hardness, table, types, view, bounds, filters, experience }
+        let (filters, keys) = (engine.indexes().filters(), engine.indexes().keys());
+        let experience = &self.experience;
+        Filtered { index, nearest, vector, k, hardness, table, types, view, bounds, filters, keys, experience }
     }
 
     fn question(&self, statement: &Statement<'_>) -> Option<Question> {
