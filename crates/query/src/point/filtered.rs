@@ -129,7 +129,7 @@ impl Filtered<'_> {
         let learnt = self.experience.get();
         let most = match learnt {
             None => self.few(),
-            Some(_) if self.experience.is_rare() => usize::MAX,
+            Some(share) if self.experience.is_rare() => self.entries_worth(share),
             Some(_) => 0,
         };
         if let Some(rows) = self.by_key(&way, most)? {
