@@ -142,9 +142,26 @@ impl Batch {
 }
 
 impl RowChange {
+    /// One of which only the keys are known.
+    #[must_use]
+    pub fn of_keys(
+        (incarnation, row): (Incarnation, RowId),
+        op: RowOp,
+        keys_gone: Vec<KeyEntry>,
+        keys_come: Vec<KeyEntry>,
+    ) -> Self {
+        Self { incarnation, row, op, new: Vec::new(), large: Vec::new(), keys_gone, keys_come }
+    }
+
+    /// The keys that go and then those that come, and whether each comes.
+    pub fn keys(&self) -> impl Iterator<Item = (&KeyEntry, bool)> {
+        let gone = self.keys_gone.iter().map(|entry| (entry, false));
+        gone.chain(self.keys_come.iter().map(|entry| (entry, true)))
+    }
+
     /// About how many bytes its encoding has.
     fn roughly(&self) -> usize {
-        let keys = self.keys_gone.iter().chain(&self.keys_come).map(|entry| entry.key.len() + 8);
+        let keys = self.keys().map(|(entry, _)| entry.key.len() + 8);
         let large = self.large.iter().filter_map(|large| large.value.as_ref()).map(|value| value.len() + 8);
         32 + self.new.len() + keys.chain(large).sum::<usize>()
     }

@@ -5,23 +5,20 @@
 //! changed by, or a later one. Which sets of many rows are worth while is decided as a skier decides to buy skis: once
 //! queries have spent about as much without the set as making it costs, it is made.
 
-use nodedb_base::{Batch, Incarnation, Lsn, RowId};
+use crate::stretch::Stretch;
+use nodedb_base::{Batch, Incarnation, Lsn, RowChange, RowId};
 use parking_lot::Mutex;
 use roaring::RoaringTreemap;
 use std::collections::HashMap;
-use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
-
-/// Keys of an index: the encoded columns, with the row's number behind them where the index is not unique.
-pub type Range = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
 /// What a set is of.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Filter {
     /// The key index.
     pub index: Incarnation,
-    /// Ranges of its keys that have nothing in common.
-    pub ranges: Vec<Range>,
+    /// Stretches of it that have nothing in common.
+    pub stretches: Vec<Stretch>,
 }
 
 /// Sets of rows, as many as fit a budget; what was not asked for the longest goes first.
@@ -131,7 +128,7 @@ impl FilterCache {
     /// Takes in what a commit changes, before anybody can see it.
     pub fn committed(&self, lsn: Lsn, batch: &Batch) {
         let mut indexes: Vec<Incarnation> = Vec::new();
-        for entry in batch.rows.iter().flat_map(|change| change.keys_gone.iter().chain(&change.keys_come)) {
+        for (entry, _) in batch.rows.iter().flat_map(RowChange::keys) {
             if !indexes.contains(&entry.index) {
                 indexes.push(entry.index);
             }
@@ -161,8 +158,7 @@ impl Known {
             return false;
         }
         for change in &batch.rows {
-            let gone = change.keys_gone.iter().map(|entry| (entry, false));
-            for (entry, comes) in gone.chain(change.keys_come.iter().map(|entry| (entry, true))) {
+            for (entry, comes) in change.keys() {
                 if entry.index != filter.index || !filter.has(&entry.key) {
                     continue;
                 }
@@ -188,12 +184,7 @@ impl Known {
 
 impl Filter {
     fn has(&self, key: &[u8]) -> bool {
-        let within = |(lower, upper): &Range| {
-            let bounds: (Bound<&[u8]>, Bound<&[u8]>) =
-                (lower.as_ref().map(Vec::as_slice), upper.as_ref().map(Vec::as_slice));
-            bounds.contains(key)
-        };
-        self.ranges.iter().any(within)
+        self.stretches.iter().any(|stretch| stretch.has(key))
     }
 }
 
@@ -211,9 +202,10 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nodedb_base::{KeyEntry, RowChange, RowOp};
+    use nodedb_base::{KeyEntry, RowOp};
     use nodedb_env::{Random, SeededRandom};
     use std::collections::BTreeMap;
+    use std::ops::Bound;
 
     const INDEX: Incarnation = Incarnation(7);
 
@@ -221,8 +213,8 @@ mod tests {
     type Rows = BTreeMap<u64, u8>;
 
     fn filter(from: u8, to: u8) -> Filter {
-        let range = (Bound::Included(vec![from]), Bound::Excluded(vec![to]));
-        Filter { index: INDEX, ranges: vec![range, (Bound::Included(vec![200]), Bound::Unbounded)] }
+        let few = Stretch::new(&Bound::Included(vec![from]), &Bound::Excluded(vec![to]));
+        Filter { index: INDEX, stretches: vec![few, Stretch::new(&Bound::Included(vec![200]), &Bound::Unbounded)] }
     }
 
     fn rows_of(rows: &Rows, filter: &Filter) -> RoaringTreemap {
@@ -235,15 +227,8 @@ mod tests {
             Some(key) => rows.insert(row, key),
             None => rows.remove(&row),
         };
-        RowChange {
-            incarnation: Incarnation(1),
-            row: RowId(row),
-            op: RowOp::Update,
-            new: Vec::new(),
-            large: Vec::new(),
-            keys_gone: old.into_iter().map(entry).collect(),
-            keys_come: new.into_iter().map(entry).collect(),
-        }
+        let (gone, come) = (old.into_iter().map(entry).collect(), new.into_iter().map(entry).collect());
+        RowChange::of_keys((Incarnation(1), RowId(row)), RowOp::Update, gone, come)
     }
 
     /// Readers of any commit are given what they would read, or nothing.

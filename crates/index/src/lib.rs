@@ -9,6 +9,7 @@
 pub mod filters;
 pub mod key_cache;
 pub mod lifecycle;
+mod stretch;
 pub mod text;
 pub mod vector;
 
@@ -17,5 +18,6 @@ pub use key_cache::KeyCache;
 pub use lifecycle::{
     Alarm, Answers, Change, Index, Indexes, Job, JobKind, Kind, Parts, Predicate, Size, State, Status, Subject, Working,
 };
+pub use stretch::Stretch;
 pub use text::{Matches, TextIndex, TextOptions, TextQuery, TextSnapshot};
 pub use vector::{Nearest, VectorIndex, VectorOptions};

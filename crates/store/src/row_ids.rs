@@ -91,8 +91,7 @@ mod tests {
     use nodedb_base::RowChange;
 
     fn inserting(life: Incarnation, row: RowId) -> Batch {
-        let (new, large, keys_gone, keys_come) = Default::default();
-        let change = RowChange { incarnation: life, row, op: RowOp::Insert, new, large, keys_gone, keys_come };
+        let change = RowChange::of_keys((life, row), RowOp::Insert, vec![], vec![]);
         Batch { rows: vec![change], catalog: vec![] }
     }
 

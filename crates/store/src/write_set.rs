@@ -247,7 +247,9 @@ impl WriteSet {
             let added = self.indexed.remove(&place).unwrap_or_default();
             rows.push(write.into_change(place, &added));
         }
-        rows.extend(self.indexed.into_iter().map(|(place, entries)| index_change(place, entries)));
+        rows.extend(
+            self.indexed.into_iter().map(|(place, entries)| RowChange::of_keys(place, RowOp::Index, vec![], entries)),
+        );
         let catalog = self.catalog.into_iter().map(|(key, value)| CatalogChange { key, value });
         Ok(Batch { rows, catalog: catalog.collect() })
     }
@@ -256,8 +258,7 @@ impl WriteSet {
     pub fn touched(batch: &Batch) -> impl Iterator<Item = (Tree, Vec<u8>)> + '_ {
         batch.rows.iter().flat_map(|change| {
             let row = keys::row(change.incarnation, change.row).to_vec();
-            let entries = change.keys_gone.iter().chain(&change.keys_come);
-            std::iter::once((Tree::Rows, row)).chain(entries.map(|entry| (Tree::Keys, keys::index(entry))))
+            std::iter::once((Tree::Rows, row)).chain(change.keys().map(|(entry, _)| (Tree::Keys, keys::index(entry))))
         })
     }
 }
@@ -267,11 +268,6 @@ impl WriteSet {
 pub fn too_large(limit: usize) -> Error {
     Error::limit("54000", format!("transaction writes more than {limit} bytes"))
         .with_hint("Commit in smaller steps, or use import for bulk loads.")
-}
-
-fn index_change((incarnation, row): RowPlace, keys_come: Vec<KeyEntry>) -> RowChange {
-    let (new, large, keys_gone) = Default::default();
-    RowChange { incarnation, row, op: RowOp::Index, new, large, keys_gone, keys_come }
 }
 
 fn restore<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, before: Option<V>) {

@@ -9,21 +9,13 @@
 
 mod run;
 
+use crate::stretch::{Stretch, is_before};
 use nodedb_base::{Batch, Incarnation, KeyEntry, Lsn};
 use parking_lot::Mutex;
 use run::Run;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::{Bound, Range};
 use std::sync::Arc;
-
-/// A stretch of an index: from a key on, up to a key that is not in it any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stretch {
-    index: Incarnation,
-    from: Vec<u8>,
-    /// `None`: to the index's end.
-    to: Option<Vec<u8>>,
-}
 
 /// What is known of a part of a stretch.
 #[derive(Debug)]
@@ -94,48 +86,6 @@ const OVERHEAD: usize = 256;
 /// What is put at once may take this part of the budget.
 const SHARE: usize = 4;
 
-impl Stretch {
-    /// That of a range of an index's keys.
-    #[must_use]
-    pub fn new(index: Incarnation, lower: &Bound<Vec<u8>>, upper: &Bound<Vec<u8>>) -> Self {
-        let from = match lower {
-            Bound::Included(key) => key.clone(),
-            Bound::Excluded(key) => after(key),
-            Bound::Unbounded => Vec::new(),
-        };
-        let to = match upper {
-            Bound::Included(key) => Some(after(key)),
-            Bound::Excluded(key) => Some(key.clone()),
-            Bound::Unbounded => None,
-        };
-        Self { index, from, to }
-    }
-
-    /// The range of keys that it is.
-    #[must_use]
-    pub fn bounds(&self) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
-        (Bound::Included(self.from.clone()), self.to.clone().map_or(Bound::Unbounded, Bound::Excluded))
-    }
-
-    /// What of it lies before a key, and that key.
-    fn up_to(&self, key: &[u8]) -> Self {
-        Self { index: self.index, from: self.from.clone(), to: Some(after(key)) }
-    }
-
-    fn has(&self, key: &[u8]) -> bool {
-        self.from.as_slice() <= key && is_before(key, self.to.as_deref())
-    }
-}
-
-/// The key that follows a key.
-fn after(key: &[u8]) -> Vec<u8> {
-    [key, &[0]].concat()
-}
-
-fn is_before(key: &[u8], end: Option<&[u8]>) -> bool {
-    end.is_none_or(|end| key < end)
-}
-
 /// The end that comes first.
 fn earlier<'a>(a: Option<&'a [u8]>, b: Option<&'a [u8]>) -> Option<&'a [u8]> {
     match (a, b) {
@@ -162,26 +112,25 @@ impl KeyCache {
 
     /// What a reader as of a commit is told of a stretch, in order.
     #[must_use]
-    pub fn get(&self, asked: &Stretch, at: Lsn) -> Vec<Part> {
+    pub fn get(&self, index: Incarnation, asked: &Stretch, at: Lsn) -> Vec<Part> {
         let mut cache = self.0.lock();
-        cache.follow(asked.index);
-        cache.parts(asked, at)
+        cache.follow(index);
+        cache.parts(index, asked, at)
     }
 
     /// Keeps what a reader as of a commit has read of a stretch: all its entries up to the last of `entries`, or to its
     /// end if `is_whole`.
-    pub fn put(&self, read: &Stretch, at: Lsn, entries: &[(Vec<u8>, u64)], is_whole: bool) {
-        let Some(read) = (match entries.last() {
-            _ if is_whole => Some(read.clone()),
-            last => last.map(|(key, _)| read.up_to(key)),
-        }) else {
-            return;
+    pub fn put(&self, index: Incarnation, read: Stretch, at: Lsn, entries: &[(Vec<u8>, u64)], is_whole: bool) {
+        let read = match entries.last() {
+            _ if is_whole => read,
+            Some((last, _)) => read.up_to(last),
+            None => return,
         };
         let runs: Vec<Run> = Run::of_entries(entries, MOST_ENTRIES, MOST_BYTES);
         let mut cache = self.0.lock();
         let bytes: usize = runs.iter().map(|run| run.bytes() + OVERHEAD).sum();
-        if bytes <= cache.budget / SHARE && cache.is_news(&read, at) {
-            cache.put(read, at, runs);
+        if bytes <= cache.budget / SHARE && cache.is_news(index, &read, at) {
+            cache.put(index, &read, at, runs);
             cache.make_room();
         }
     }
@@ -194,8 +143,7 @@ impl KeyCache {
             return;
         }
         for change in &batch.rows {
-            let gone = change.keys_gone.iter().map(|entry| (entry, false));
-            for (entry, comes) in gone.chain(change.keys_come.iter().map(|entry| (entry, true))) {
+            for (entry, comes) in change.keys() {
                 if cache.followed.contains_key(&entry.index) {
                     let row = change.row.0;
                     cache.take_in(Logged { lsn, entry: entry.clone(), row, comes });
@@ -220,23 +168,24 @@ impl Cache {
     }
 
     /// The pieces that have something in common with a stretch, in order.
-    fn overlapping<'a>(&'a mut self, asked: &'a Stretch) -> impl Iterator<Item = (&'a Place, &'a mut Piece)> {
-        let place = (asked.index, asked.from.clone());
+    fn overlapping<'a>(
+        &'a mut self,
+        index: Incarnation,
+        asked: &'a Stretch,
+    ) -> impl Iterator<Item = (&'a Place, &'a mut Piece)> {
+        let place = (index, asked.from.clone());
         let before = self.pieces.range(..=&place).next_back();
-        let reaches =
-            |(at, piece): &(&Place, &Piece)| at.0 == asked.index && is_before(&asked.from, piece.to.as_deref());
+        let reaches = |(at, piece): &(&Place, &Piece)| at.0 == index && is_before(&asked.from, piece.to.as_deref());
         let first = before.filter(reaches).map_or(place, |(at, _)| at.clone());
-        let is_within = |at: &Place| at.0 == asked.index && is_before(&at.1, asked.to.as_deref());
+        let is_within = move |at: &Place| at.0 == index && is_before(&at.1, asked.to.as_deref());
         self.pieces.range_mut(first..).take_while(move |(at, _)| is_within(at))
     }
 
-    fn parts(&mut self, asked: &Stretch, at: Lsn) -> Vec<Part> {
+    fn parts(&mut self, index: Incarnation, asked: &Stretch, at: Lsn) -> Vec<Part> {
         let mut parts = Vec::new();
         let mut unknown = Some(asked.from.clone());
-        let part = |from: Vec<u8>, to: Option<&[u8]>| {
-            Part::Unknown(Stretch { index: asked.index, from, to: to.map(<[u8]>::to_vec) })
-        };
-        for ((_, low), piece) in self.overlapping(asked) {
+        let part = |from: Vec<u8>, to: Option<&[u8]>| Part::Unknown(Stretch { from, to: to.map(<[u8]>::to_vec) });
+        for ((_, low), piece) in self.overlapping(index, asked) {
             if piece.since > at {
                 // A reader of the past reads this too, with what lies before it.
                 continue;
@@ -258,27 +207,23 @@ impl Cache {
     }
 
     /// Whether what a reader as of a commit has read can be caught up with, and is not known.
-    fn is_news(&mut self, read: &Stretch, at: Lsn) -> bool {
-        let begun = self.followed.get(&read.index).is_some_and(|from| *from <= at);
-        begun && self.logged_from <= at && self.overlapping(read).next().is_none()
+    fn is_news(&mut self, index: Incarnation, read: &Stretch, at: Lsn) -> bool {
+        let begun = self.followed.get(&index).is_some_and(|from| *from <= at);
+        begun && self.logged_from <= at && self.overlapping(index, read).next().is_none()
     }
 
-    fn put(&mut self, read: Stretch, at: Lsn, runs: Vec<Run>) {
-        let Stretch { index, from, to } = read.clone();
-        let mut begins: Vec<Vec<u8>> = runs.iter().skip(1).filter_map(|run| run.first().map(<[u8]>::to_vec)).collect();
-        begins.insert(0, from);
-        let ends: Vec<_> = begins.iter().skip(1).cloned().map(Some).chain([to]).collect();
-        for ((begin, end), run) in begins.into_iter().zip(ends).zip(runs) {
-            self.add((index, begin), Piece { to: end, run: Arc::new(run), since: at, is_used: true });
+    /// Adds what was read, and what has been committed since.
+    fn put(&mut self, index: Incarnation, read: &Stretch, at: Lsn, runs: Vec<Run>) {
+        let mut to = read.to.clone();
+        for (n, run) in runs.into_iter().enumerate().rev() {
+            let from = run.first().filter(|_| n > 0).unwrap_or(&read.from).to_vec();
+            let piece = Piece { to: to.replace(from.clone()), run: Arc::new(run), since: at, is_used: true };
+            self.add((index, from), piece);
         }
-        let missed = self.log.partition_point(|change| change.lsn <= at);
-        for at in missed..self.log.len() {
-            let Some(change) = self.log.get(at) else { break };
-            if change.entry.index == index && read.has(&change.entry.key) {
-                let change = Logged { lsn: change.lsn, entry: change.entry.clone(), ..*change };
-                self.change(&change);
-            }
-        }
+        let log = std::mem::take(&mut self.log);
+        let missed = log.range(log.partition_point(|change| change.lsn <= at)..);
+        missed.filter(|change| change.entry.index == index && read.has(&change.entry.key)).for_each(|c| self.change(c));
+        self.log = log;
     }
 
     /// Adds a piece, to the one before it if that ends there and is small.

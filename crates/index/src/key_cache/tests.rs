@@ -10,20 +10,13 @@ type Entries = BTreeMap<Vec<u8>, u64>;
 
 fn stretch(from: u16, to: u16) -> Stretch {
     let to = if to == u16::MAX { Bound::Unbounded } else { Bound::Included(to.to_be_bytes().to_vec()) };
-    Stretch::new(INDEX, &Bound::Excluded(from.to_be_bytes().to_vec()), &to)
+    Stretch::new(&Bound::Excluded(from.to_be_bytes().to_vec()), &to)
 }
 
 fn change(row: u64, gone: Option<Vec<u8>>, come: Option<Vec<u8>>) -> RowChange {
     let entry = |key: Vec<u8>| KeyEntry { index: INDEX, unique: true, key };
-    RowChange {
-        incarnation: Incarnation(1),
-        row: RowId(row),
-        op: RowOp::Update,
-        new: Vec::new(),
-        large: Vec::new(),
-        keys_gone: gone.into_iter().map(entry).collect(),
-        keys_come: come.into_iter().map(entry).collect(),
-    }
+    let (gone, come) = (gone.into_iter().map(entry).collect(), come.into_iter().map(entry).collect());
+    RowChange::of_keys((Incarnation(1), RowId(row)), RowOp::Update, gone, come)
 }
 
 fn read(entries: &Entries, stretch: &Stretch, most: usize) -> (Vec<(Vec<u8>, u64)>, bool) {
@@ -83,7 +76,7 @@ fn play(seed: u64, budget: usize, rounds: usize) -> (usize, usize) {
         let asked = stretch(from, if below(9) == 0 { u16::MAX } else { from + wide });
         let real = read(&history[at], &asked, usize::MAX).0;
         let mut found: Vec<u64> = Vec::new();
-        for part in cache.get(&asked, Lsn(at as u64)) {
+        for part in cache.get(INDEX, &asked, Lsn(at as u64)) {
             match part {
                 Part::Known(some) => {
                     known += some.rows().len();
@@ -97,7 +90,7 @@ fn play(seed: u64, budget: usize, rounds: usize) -> (usize, usize) {
                     if below(4) == 0 {
                         commit(&mut history);
                     }
-                    cache.put(&some, Lsn(at as u64), &entries, is_whole);
+                    cache.put(INDEX, some, Lsn(at as u64), &entries, is_whole);
                 }
             }
         }
@@ -126,15 +119,15 @@ proptest! {
 fn who_reads_for_too_long_puts_nothing() {
     let cache = KeyCache::new(1 << 20);
     let asked = stretch(0, 100);
-    assert_eq!(cache.get(&asked, Lsn(0)).len(), 1);
+    assert_eq!(cache.get(INDEX, &asked, Lsn(0)).len(), 1);
     for lsn in 1..=MOST_LOGGED as u64 + 1 {
         let batch = Batch { rows: vec![change(lsn, None, Some(9_u16.to_be_bytes().to_vec()))], ..Batch::default() };
         cache.committed(Lsn(lsn), &batch);
     }
-    cache.put(&asked, Lsn(0), &[], true);
+    cache.put(INDEX, asked.clone(), Lsn(0), &[], true);
     assert!(cache.0.lock().pieces.is_empty());
-    cache.put(&asked, Lsn(1), &[(9_u16.to_be_bytes().to_vec(), 1)], true);
-    let parts = cache.get(&asked, Lsn(MOST_LOGGED as u64 + 1));
+    cache.put(INDEX, asked.clone(), Lsn(1), &[(9_u16.to_be_bytes().to_vec(), 1)], true);
+    let parts = cache.get(INDEX, &asked, Lsn(MOST_LOGGED as u64 + 1));
     let [Part::Known(known)] = parts.as_slice() else { panic!("{parts:?}") };
     assert_eq!(known.rows(), [MOST_LOGGED as u64 + 1]);
 }
@@ -144,11 +137,11 @@ fn who_reads_for_too_long_puts_nothing() {
 fn what_is_large_is_not_kept() {
     let cache = KeyCache::new(64 << 10);
     let asked = stretch(0, u16::MAX);
-    let _ = cache.get(&asked, Lsn(0));
+    let _ = cache.get(INDEX, &asked, Lsn(0));
     let many: Vec<_> = (0..2000_u16).map(|n| (n.to_be_bytes().to_vec(), u64::from(n))).collect();
-    cache.put(&asked, Lsn(0), &many, true);
+    cache.put(INDEX, asked.clone(), Lsn(0), &many, true);
     assert!(cache.0.lock().pieces.is_empty());
-    cache.put(&asked, Lsn(0), &many[..100], false);
+    cache.put(INDEX, asked.clone(), Lsn(0), &many[..100], false);
     assert_eq!(cache.0.lock().pieces.len(), 1);
 }
 
@@ -157,11 +150,11 @@ fn what_is_large_is_not_kept() {
 fn many_indexes_are_not_followed_for_ever() {
     let cache = KeyCache::new(1 << 20);
     for index in 0..3 * MOST_INDEXES as u32 {
-        let asked = Stretch::new(Incarnation(index), &Bound::Unbounded, &Bound::Unbounded);
-        let _ = cache.get(&asked, Lsn(0));
-        cache.put(&asked, Lsn(0), &[(vec![1], 1)], true);
+        let asked = Stretch::new(&Bound::Unbounded, &Bound::Unbounded);
+        let _ = cache.get(Incarnation(index), &asked, Lsn(0));
+        cache.put(Incarnation(index), asked.clone(), Lsn(0), &[(vec![1], 1)], true);
         check(&cache);
-        assert!(matches!(cache.get(&asked, Lsn(0)).as_slice(), [Part::Known(_)]));
+        assert!(matches!(cache.get(Incarnation(index), &asked, Lsn(0)).as_slice(), [Part::Known(_)]));
     }
     assert!(cache.0.lock().followed.len() <= MOST_INDEXES);
 }

@@ -3,8 +3,8 @@
 //! Where a key gives few rows, their numbers are read from the key and the index is asked for the nearest among them. Where
 //! it gives many, the index proposes candidates and the conditions are looked at in their rows, of which more are asked for
 //! as the share that passes wants; if hardly any passes, the key is read after all, and so it is when candidates have cost as
-//! much as that would. What a key has given is kept in the filter cache for the next query. Which of these comes first is
-//! learnt from the last time that the statement was executed.
+//! much as that would. What a key has given is kept in the filter cache for the next query, and the entries that were read in
+//! the key cache. Which of these comes first is learnt from the last time that the statement was executed.
 
 use super::keys::KeyReader;
 use crate::scan::access::{Access, row_span};
@@ -12,7 +12,7 @@ use crate::scan::bounds::Bounds;
 use nodedb_base::{Result, RowId, Type};
 use nodedb_index::filters::{Filter, FilterCache};
 use nodedb_index::vector::{Hardness, Neighbourhood};
-use nodedb_index::{Index, KeyCache, Nearest};
+use nodedb_index::{Index, KeyCache, Nearest, Stretch};
 use nodedb_store::View;
 use nodedb_store::catalog::Table;
 use nodedb_vector::Vector;
@@ -48,8 +48,8 @@ struct Way<'a> {
 /// What the filter cache knows an access by.
 fn filter_of(access: &Access) -> Option<Filter> {
     let Access::Keys { index, ranges, unique: false, .. } = access else { return None };
-    let ranges = ranges.iter().map(|range| (range.lower.clone(), range.upper.clone())).collect();
-    Some(Filter { index: *index, ranges })
+    let stretches = ranges.iter().map(|range| Stretch::new(&range.lower, &range.upper)).collect();
+    Some(Filter { index: *index, stretches })
 }
 
 /// A search.
@@ -103,11 +103,11 @@ impl Experience {
         self.share.store(share.map_or(0, parts), Ordering::Relaxed);
     }
 
-    /// Whether a key is to be read first even if it gives many rows: where the rows that pass lie far from what is
-    /// searched for, candidates were in vain.
-    fn is_rare(&self) -> bool {
+    /// Whether a key is to be read first even if it gives many rows, as this share of the candidates passes: where the
+    /// rows that pass lie far from what is searched for, candidates were in vain.
+    fn is_rare(&self, share: f64) -> bool {
         let again = || self.executions.fetch_add(1, Ordering::Relaxed).is_multiple_of(Self::AGAIN);
-        self.get().is_some_and(|share| share * (RARE as f64) < 1.0) && !again()
+        share * (RARE as f64) < 1.0 && !again()
     }
 }
 
@@ -129,7 +129,7 @@ impl Filtered<'_> {
         let learnt = self.experience.get();
         let most = match learnt {
             None => self.few(),
-            Some(share) if self.experience.is_rare() => self.entries_worth(share),
+            Some(share) if self.experience.is_rare(share) => self.entries_worth(share),
             Some(_) => 0,
         };
         if let Some(rows) = self.by_key(&way, most)? {
@@ -316,5 +316,21 @@ impl Filtered<'_> {
             Some(row) => self.bounds.admit(self.table, self.types, self.view, &row),
             None => Ok(false),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn candidates_in_vain_are_tried_again_from_time_to_time() {
+        let experience = Experience::default();
+        assert_eq!(experience.get(), None);
+        experience.set(Some(0.0));
+        let share = experience.get().unwrap_or(1.0);
+        let tries = (0..10 * Experience::AGAIN).filter(|_| !experience.is_rare(share)).count();
+        assert_eq!(tries, 10);
+        assert!((0..10).all(|_| !experience.is_rare(0.5)));
     }
 }

@@ -1,8 +1,8 @@
 //! The rows that ranges of a key give, by way of the key cache.
 
 use nodedb_base::{Incarnation, Result};
-use nodedb_index::KeyCache;
-use nodedb_index::key_cache::{Part, Stretch};
+use nodedb_index::key_cache::Part;
+use nodedb_index::{KeyCache, Stretch};
 use nodedb_store::{KeyRange, View};
 
 /// Reads a key index.
@@ -23,11 +23,11 @@ impl KeyReader<'_> {
     pub fn rows(&self, ranges: &[KeyRange], most: usize) -> Result<Option<Vec<u64>>> {
         let mut rows = Vec::new();
         for range in ranges.iter().filter(|range| !range.is_empty()) {
-            let asked = Stretch::new(self.index, &range.lower, &range.upper);
-            for part in self.keys.get(&asked, self.view.lsn()) {
+            let asked = Stretch::new(&range.lower, &range.upper);
+            for part in self.keys.get(self.index, &asked, self.view.lsn()) {
                 match part {
                     Part::Known(known) => rows.extend_from_slice(known.rows()),
-                    Part::Unknown(stretch) => self.read(&stretch, most, &mut rows)?,
+                    Part::Unknown(stretch) => self.read(stretch, most, &mut rows)?,
                 }
                 if rows.len() > most {
                     return Ok(None);
@@ -39,7 +39,7 @@ impl KeyReader<'_> {
     }
 
     /// Adds the rows of a stretch, but not many more than so many in all.
-    fn read(&self, stretch: &Stretch, most: usize, rows: &mut Vec<u64>) -> Result<()> {
+    fn read(&self, stretch: Stretch, most: usize, rows: &mut Vec<u64>) -> Result<()> {
         let (lower, upper) = stretch.bounds();
         let mut entries = Vec::new();
         let mut stored = self.view.keys(self.index, &KeyRange { lower, upper }, false)?;
@@ -52,7 +52,7 @@ impl KeyReader<'_> {
             rows.push(row.0);
             entries.push((key, row.0));
         };
-        self.keys.put(stretch, self.view.lsn(), &entries, is_whole);
+        self.keys.put(self.index, stretch, self.view.lsn(), &entries, is_whole);
         Ok(())
     }
 }
