@@ -253,6 +253,12 @@ pub struct CopyIn<'s> {
 }
 
 impl CopyIn<'_> {
+    /// Whether the data are lines of text.
+    #[must_use]
+    pub const fn is_text(&self) -> bool {
+        self.copy.is_text()
+    }
+
     /// Takes more data.
     ///
     /// # Errors

@@ -46,6 +46,7 @@
 
 pub mod blocking;
 mod collection;
+mod copy;
 mod database;
 mod derived;
 mod load;

@@ -3,6 +3,7 @@
 //! [`Core`] is what both kinds of session share. It is asynchronous; a statement that needs no threads (the point
 //! path, DDL, session statements) is done when its future is polled the first time.
 
+use crate::copy::needs_blocking;
 use crate::database::Inner;
 use futures::future::BoxFuture;
 use nodedb_base::{Error, Lsn, Result, Type, Value};
@@ -116,7 +117,7 @@ impl Core {
             (Some(Finish::Answer(answer)), _) => answer,
             (Some(Finish::Commit { chain }), _) => self.commit(chain).await,
             (None, Command::Run(runnable)) => self.run_statement(runnable, params).await,
-            (None, Command::CopyIn(copy)) => self.start_copy(copy),
+            (None, Command::CopyIn(copy)) => self.start_copy(copy).await,
             (None, _) => Err(Error::internal("a statement of no kind")),
         };
         if outcome.is_err() {
@@ -222,11 +223,6 @@ impl Core {
             read_only: modes.read_only.unwrap_or(self.settings.read_only),
             as_of: as_of(&self.settings.as_of, &self.settings.style)?,
         })
-    }
-
-    fn start_copy(&mut self, copy: &CopyIn) -> Result<Answer> {
-        self.with_transaction(false, |_, _, tx| copy.check(tx))?;
-        Ok(Answer::CopyIn(copy.clone()))
     }
 
     fn session_statement(&mut self, statement: &SessionStatement) -> Finish {
@@ -538,7 +534,7 @@ impl Session {
             Box::pin(async move {
                 match core.run(&sql, &params).await? {
                     Answer::Done(tag) => Ok(tag.rows().unwrap_or(0)),
-                    Answer::CopyIn(_) => Err(copy_needs_blocking()),
+                    Answer::CopyIn(_) => Err(needs_blocking()),
                     Answer::Rows(mut rows) => {
                         while let Some(batch) = rows.next().await {
                             batch.inspect_err(|_| core.fail())?;
@@ -562,7 +558,7 @@ impl Session {
                 match core.run(&sql, &params).await? {
                     Answer::Rows(rows) => Ok(rows),
                     Answer::Done(tag) => Ok(RowStream::empty(tag)),
-                    Answer::CopyIn(_) => Err(copy_needs_blocking()),
+                    Answer::CopyIn(_) => Err(needs_blocking()),
                 }
             })
         });
@@ -665,8 +661,4 @@ impl Drop for AbortOnDrop<'_> {
         }
         self.task.abort();
     }
-}
-
-fn copy_needs_blocking() -> Error {
-    Error::unsupported("COPY FROM STDIN in an asynchronous session").with_hint("Use a blocking session, or load().")
 }

@@ -32,6 +32,8 @@ use std::sync::Arc;
 pub struct Env {
     /// Where bytes are kept.
     pub files: Arc<dyn Files>,
+    /// Where the files are that a statement names.
+    pub outside: Arc<dyn Files>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Numbers that nobody can foretell.
@@ -52,6 +54,7 @@ impl Env {
     pub fn memory() -> Self {
         Self {
             files: Arc::new(MemoryFiles::new()),
+            outside: Arc::new(RealFiles),
             clock: Arc::new(SystemClock::new()),
             random: Arc::new(SystemRandom),
             spawn: Arc::new(Threads),

@@ -51,6 +51,8 @@ struct Kept {
     /// It is right as of this commit and later ones.
     since: Lsn,
     bytes: usize,
+    /// What it took when that was measured last; with every row that comes, `bytes` grows by what one may take at most.
+    measured: usize,
 }
 
 /// Filters that are known, with or without a set.
@@ -84,7 +86,7 @@ impl FilterCache {
     /// are not too many. Either way, what was spent is forgotten.
     pub fn put(&self, filter: Filter, at: Lsn, rows: Arc<RoaringTreemap>) {
         let mut cache = self.0.lock();
-        let bytes = rows.serialized_size() + OVERHEAD * (1 + rows.bitmaps().count());
+        let bytes = size(&rows);
         let is_old = cache.changed.get(&filter.index).is_some_and(|changed| *changed > at);
         cache.time += 1;
         let asked = cache.time;
@@ -95,7 +97,7 @@ impl FilterCache {
             }
             return;
         }
-        let known = Known { set: Some(Kept { rows, since: at, bytes }), spent: 0.0, asked };
+        let known = Known { set: Some(Kept { rows, since: at, bytes, measured: bytes }), spent: 0.0, asked };
         cache.bytes += known.bytes();
         let old = cache.filters.insert(filter, known);
         cache.bytes -= old.map_or(0, |old| old.bytes());
@@ -137,11 +139,11 @@ impl FilterCache {
             return;
         }
         let mut cache = self.0.lock();
-        let Cache { filters, changed, bytes, .. } = &mut *cache;
+        let Cache { filters, changed, bytes, budget, .. } = &mut *cache;
         changed.extend(indexes.iter().map(|index| (*index, lsn)));
         for (filter, known) in filters.iter_mut().filter(|(filter, _)| indexes.contains(&filter.index)) {
             *bytes -= known.bytes();
-            if !known.take_in(filter, lsn, batch) {
+            if !known.take_in(filter, lsn, batch) || known.bytes() > *budget / SHARE {
                 known.set = None;
             }
             *bytes += known.bytes();
@@ -174,12 +176,20 @@ impl Known {
                 }
             }
         }
+        if kept.bytes > 2 * kept.measured {
+            kept.measured = size(&kept.rows);
+            kept.bytes = kept.measured;
+        }
         true
     }
 
     fn bytes(&self) -> usize {
         self.set.as_ref().map_or(0, |kept| kept.bytes)
     }
+}
+
+fn size(rows: &RoaringTreemap) -> usize {
+    rows.serialized_size() + OVERHEAD * (1 + rows.bitmaps().count())
 }
 
 impl Filter {

@@ -9,7 +9,7 @@
 
 mod arithmetic;
 mod casts;
-mod copy;
+pub mod copy;
 mod ddl;
 mod dml;
 mod engine;

@@ -128,6 +128,13 @@ impl View {
         self.writes.rows((incarnation, RowId(0)), (incarnation, RowId(u64::MAX))).next().is_some()
     }
 
+    /// Whether the transaction itself has written entries of a key index, as when it has made it.
+    #[must_use]
+    pub fn has_written_keys(&self, index: Incarnation) -> bool {
+        let all = KeyRange { lower: Bound::Unbounded, upper: Bound::Unbounded }.within(index);
+        self.writes.keys((all.lower(), all.upper())).next().is_some()
+    }
+
     /// Notes that the answer depends on all rows of a table, as when an index has chosen among them.
     ///
     /// # Errors

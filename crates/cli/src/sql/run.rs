@@ -83,7 +83,11 @@ impl<'a> Runner<'a> {
             }
             Ok(Outcome::Done(tag)) => self.tag(&tag.to_string()),
             Ok(Outcome::CopyIn(mut copy)) => {
-                data(source, &mut self.stdin, |lines| copy.write(lines))?;
+                if copy.is_text() {
+                    data(source, &mut self.stdin, |lines| copy.write(lines))?;
+                } else {
+                    self.stdin.as_mut().ok_or_else(no_place_for_bytes)?.bytes(|bytes| copy.write(bytes))?;
+                }
                 let tag: Tag = copy.finish()?;
                 self.tag(&tag.to_string())
             }
@@ -114,6 +118,11 @@ fn data(
         Some(stdin) if !source.has_data() => stdin.data(sink),
         _ => source.data_behind(sink),
     }
+}
+
+fn no_place_for_bytes() -> Error {
+    Error::unsupported("COPY of other data than text among statements")
+        .with_hint("Name the file: COPY ... FROM 'file'. Or give the statement by -c, and the file as standard input.")
 }
 
 /// Whether lines of data follow a statement that was refused. They follow it whether it runs or not, and must

@@ -108,6 +108,17 @@ impl Source {
         }
     }
 
+    /// Hands on all that is left, which need not be text.
+    pub fn bytes(&mut self, mut sink: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        loop {
+            sink(&self.splitter.take_rest())?;
+            self.pending = 0;
+            if !self.more(">> ")? {
+                return Ok(());
+            }
+        }
+    }
+
     /// Reads a piece. `false` at the end.
     fn more(&mut self, prompt: &str) -> Result<bool> {
         let Some(reader) = &mut self.reader else {

@@ -244,6 +244,12 @@ impl Splitter {
         data::take(&mut self.input, &mut self.at, self.ended)
     }
 
+    /// All text that has not been taken, whatever it is.
+    pub fn take_rest(&mut self) -> Vec<u8> {
+        self.input.drain(..std::mem::take(&mut self.at));
+        std::mem::take(&mut self.input)
+    }
+
     /// Whether there are lines behind the statement that was just taken.
     pub fn has_lines(&self) -> bool {
         let rest = self.input.get(self.at..).unwrap_or_default();

@@ -8,6 +8,7 @@ use super::{Cell, Found, Source, csv, jsonl, parquet, unusable, vectors};
 use crate::args::{Args, FileFormat, ImportArgs};
 use crate::console::{Failure, counted};
 use nodedb::{Column, Database, Error, Load};
+use nodedb_query::copy::vectors::VectorFormat;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -127,7 +128,8 @@ impl Input<'_> {
             FileFormat::Csv => csv::columns(self.path, &self.dialect, sample),
             FileFormat::Jsonl => jsonl::columns(self.path, sample),
             FileFormat::Parquet => parquet::columns(self.path, sample),
-            FileFormat::Npy | FileFormat::Fvecs => vectors::columns(self.path, self.format),
+            FileFormat::Npy => vectors::columns(self.path, VectorFormat::Npy),
+            FileFormat::Fvecs => vectors::columns(self.path, VectorFormat::Fvecs),
         }
     }
 
@@ -149,7 +151,8 @@ impl Input<'_> {
                 Box::new(jsonl::Reader::open(self.path, names)?)
             }
             FileFormat::Parquet => Box::new(parquet::Reader::open(self.path, place)?),
-            FileFormat::Npy | FileFormat::Fvecs => Box::new(vectors::Reader::open(self.path, self.format, place)?),
+            FileFormat::Npy => Box::new(vectors::Reader::open(self.path, VectorFormat::Npy, place)?),
+            FileFormat::Fvecs => Box::new(vectors::Reader::open(self.path, VectorFormat::Fvecs, place)?),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Rows into a table, in batches, and what becomes of those that are wrong.
 
-use super::{BATCH_BYTES, BATCH_ROWS, Cell, Row, convert};
+use super::{BATCH_BYTES, BATCH_ROWS, Cell, Row};
 use crate::console::Failure;
 use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatch;
@@ -80,7 +80,7 @@ impl Batches {
 
     fn values(&self, cells: Vec<Cell>) -> Result<Vec<Value>> {
         let convert = |(cell, column): (Cell, &Column)| {
-            convert(cell, &column.ty, &self.style).map_err(|error| of_column(error, &column.name))
+            cell.converted(&column.ty, &self.style).map_err(|error| of_column(error, &column.name))
         };
         cells.into_iter().zip(&self.columns).map(convert).collect()
     }

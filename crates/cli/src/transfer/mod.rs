@@ -19,12 +19,11 @@ mod vectors;
 pub use csv::Dialect;
 pub use export::run as export;
 pub use import::{Input, fill, run as import};
+pub use nodedb_query::copy::Cell;
 
 use crate::args::{FileFormat, FileFormatArgs};
 use crate::console::Failure;
-use nodedb::text::{self, TextStyle};
-use nodedb::{Error, Result, Type, Value};
-use nodedb_base::Array;
+use nodedb::{Error, Result, Type};
 use std::fs::File;
 use std::path::Path;
 
@@ -33,19 +32,6 @@ pub const BATCH_ROWS: usize = 4096;
 
 /// Bytes of text in a batch on the way in, give or take a row.
 pub const BATCH_BYTES: usize = 32 << 20;
-
-/// A value as a file has it.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Cell {
-    /// NULL
-    Null,
-    /// Text, of a type that the column will say.
-    Text(String),
-    /// A JSON value.
-    Json(serde_json::Value),
-    /// A value with a type of its own.
-    Value(Value),
-}
 
 /// A row of a file, its cells in the order of the columns that were asked for.
 #[derive(Clone, Debug)]
@@ -74,30 +60,6 @@ pub struct Found {
     pub name: String,
     /// The type that the file says, or that fits the values that were looked at.
     pub ty: Type,
-}
-
-/// Brings a cell to the type of its column.
-pub fn convert(cell: Cell, ty: &Type, style: &TextStyle) -> Result<Value> {
-    match cell {
-        Cell::Null => Ok(Value::Null),
-        Cell::Text(text) => text::parse(&text, ty, style),
-        Cell::Value(Value::Text(text)) => text::parse(&text, ty, style),
-        Cell::Value(value) => nodedb_query::types::cast(value, ty, style),
-        Cell::Json(value) => from_json(value, ty, style),
-    }
-}
-
-fn from_json(value: serde_json::Value, ty: &Type, style: &TextStyle) -> Result<Value> {
-    match (value, ty) {
-        (value, Type::Jsonb) => text::parse(&value.to_string(), ty, style),
-        (serde_json::Value::Null, _) => Ok(Value::Null),
-        (serde_json::Value::String(text), _) => text::parse(&text, ty, style),
-        (serde_json::Value::Array(items), Type::Array(element)) => {
-            let items = items.into_iter().map(|item| from_json(item, element, style)).collect::<Result<_>>()?;
-            Ok(Value::Array(Array { element: (**element).clone(), items }))
-        }
-        (value, _) => text::parse(&value.to_string(), ty, style),
-    }
 }
 
 impl FileFormatArgs {

@@ -7,12 +7,12 @@ use super::infer::Guess;
 use super::names::parse_type;
 use super::{Cell, Found, Row, Source, open, unusable};
 use crate::console::Failure;
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow::json::writer::{LineDelimited, WriterBuilder};
 use arrow::record_batch::RecordBatch;
 use nodedb::text::{self, TextStyle};
 use nodedb::{Column, Error, Result, Type, Value, value_at};
+use nodedb_query::copy::parquet::{ParquetReader, is_nested, items, plain_type};
 use nodedb_query::types::ColumnBuilder;
 use nodedb_query::types::arrow::{data_type, type_of_field};
 use parquet::arrow::ProjectionMask;
@@ -90,32 +90,11 @@ fn list_types(reader: ParquetRecordBatchReader, path: &Path, sample: u64) -> Res
     Ok(guesses.iter().map(Guess::ty).collect())
 }
 
-fn items(array: &dyn Array, row: usize) -> Option<ArrayRef> {
-    match array.data_type() {
-        DataType::List(_) => array.as_list_opt::<i32>().map(|list| list.value(row)),
-        DataType::LargeList(_) => array.as_list_opt::<i64>().map(|list| list.value(row)),
-        DataType::FixedSizeList(_, _) => array.as_fixed_size_list_opt().map(|list| list.value(row)),
-        _ => None,
-    }
-}
-
 fn is_list_of_floats(ty: &DataType) -> bool {
     match ty {
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
             matches!(item.data_type(), DataType::Float32 | DataType::Float64)
         }
-        _ => false,
-    }
-}
-
-/// Whether only JSON can hold the values.
-fn is_nested(ty: &DataType) -> bool {
-    match ty {
-        DataType::Struct(_) | DataType::Map(_, _) | DataType::Union(_, _) => true,
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => match item.data_type() {
-            DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(_, _) => true,
-            item => is_nested(item),
-        },
         _ => false,
     }
 }
@@ -127,41 +106,12 @@ fn type_of(field: &Field) -> Result<Type> {
     Ok(plain_type(type_of_field(field)?))
 }
 
-/// Inside, large strings are documents; in other people's files they are strings.
-fn plain_type(ty: Type) -> Type {
-    match ty {
-        Type::Jsonb => Type::Text,
-        Type::Array(element) => Type::Array(Box::new(plain_type(*element))),
-        other => other,
-    }
-}
-
-fn plain_value(value: Value) -> Value {
-    match value {
-        Value::Jsonb(text) => Value::Text(text),
-        Value::Array(array) => Value::Array(nodedb_base::Array {
-            element: plain_type(array.element),
-            items: array.items.into_iter().map(plain_value).collect(),
-        }),
-        other => other,
-    }
-}
-
 /// The rows of a file.
 pub struct Reader {
-    batches: ParquetRecordBatchReader,
-    /// The current batch, column by column: arrays, or values that were made JSON.
-    columns: Vec<Values>,
-    rows: usize,
-    at: usize,
+    rows: ParquetReader,
     row: u64,
     places: Vec<Option<usize>>,
     path: PathBuf,
-}
-
-enum Values {
-    Array(ArrayRef),
-    Json(Vec<Cell>),
 }
 
 impl Reader {
@@ -170,46 +120,22 @@ impl Reader {
         path: &Path,
         place: impl FnOnce(&[String]) -> Result<Vec<Option<usize>>, Failure>,
     ) -> Result<Self, Failure> {
-        let builder = builder(path)?;
-        let names: Vec<String> = builder.schema().fields().iter().map(|field| field.name().clone()).collect();
-        let places = place(&names)?;
-        let batches = builder.with_batch_size(ROWS).build().map_err(|error| unusable("read", path, error))?;
-        Ok(Self { batches, columns: Vec::new(), rows: 0, at: 0, row: 0, places, path: path.to_owned() })
+        let rows = ParquetReader::new(open(path)?).map_err(|error| unreadable(path, &error))?;
+        let places = place(rows.names())?;
+        Ok(Self { rows, row: 0, places, path: path.to_owned() })
     }
+}
 
-    fn unpack(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
-        self.rows = batch.num_rows();
-        self.at = 0;
-        self.columns.clear();
-        for (array, field) in batch.columns().iter().zip(batch.schema_ref().fields()) {
-            self.columns.push(if is_nested(array.data_type()) {
-                Values::Json(json(array, field).map_err(|error| unusable("read", &self.path, error))?)
-            } else {
-                Values::Array(array.clone())
-            });
-        }
-        Ok(())
-    }
-
-    fn cells(&self) -> Result<Vec<Cell>> {
-        let cells = self.columns.iter().map(|values| match values {
-            Values::Array(array) => cell(array, self.at),
-            Values::Json(cells) => Ok(cells.get(self.at).cloned().unwrap_or(Cell::Null)),
-        });
-        Ok(super::import::arrange(cells.collect::<Result<_>>()?, &self.places))
-    }
+fn unreadable(path: &Path, error: &Error) -> Failure {
+    unusable("read", path, &error.report().message)
 }
 
 impl Source for Reader {
     fn next(&mut self) -> Result<Option<Row>, Failure> {
-        while self.at >= self.rows {
-            let Some(batch) = self.batches.next() else { return Ok(None) };
-            let batch = batch.map_err(|error| unusable("read", &self.path, error))?;
-            self.unpack(&batch)?;
-        }
-        let cells = self.cells();
-        self.at += 1;
+        let row = self.rows.next_row().map_err(|error| unreadable(&self.path, &error))?;
+        let Some(cells) = row else { return Ok(None) };
         self.row += 1;
+        let cells = cells.map(|cells| super::import::arrange(cells, &self.places));
         let bytes = cells.as_ref().map_or(0, |cells| cells.iter().map(weight).sum());
         Ok(Some(Row { line: self.row, cells, bytes }))
     }
@@ -230,37 +156,6 @@ fn weight(cell: &Cell) -> usize {
         Cell::Json(v) => v.to_string().len(),
         _ => size_of::<Value>(),
     }
-}
-
-fn cell(array: &dyn Array, row: usize) -> Result<Cell> {
-    if array.is_null(row) {
-        return Ok(Cell::Null);
-    }
-    // A vector has a number in every place; a NULL must not become one.
-    let holes = matches!(array.data_type(), DataType::FixedSizeList(_, _))
-        && items(array, row).is_some_and(|items| items.null_count() > 0);
-    if holes {
-        return Err(Error::statement("22004", "a list of fixed length has a NULL in it"));
-    }
-    match plain_value(value_at(array, row, None)?) {
-        Value::Null => Ok(Cell::Null),
-        value => Ok(Cell::Value(value)),
-    }
-}
-
-/// Structs and the like, as JSON.
-fn json(array: &ArrayRef, field: &Field) -> Result<Vec<Cell>, Box<dyn std::error::Error>> {
-    let field = Field::new("v", field.data_type().clone(), true);
-    let batch = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![array.clone()])?;
-    let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(Vec::new());
-    writer.write(&batch)?;
-    writer.finish()?;
-    let mut cells = Vec::with_capacity(batch.num_rows());
-    for object in serde_json::Deserializer::from_slice(&writer.into_inner()).into_iter::<serde_json::Value>() {
-        let value = object?.get_mut("v").map(serde_json::Value::take).unwrap_or_default();
-        cells.push(if value.is_null() { Cell::Null } else { Cell::Json(value) });
-    }
-    Ok(cells)
 }
 
 /// Writes rows.

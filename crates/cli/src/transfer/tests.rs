@@ -3,7 +3,7 @@
 use super::export::Writer;
 use super::infer::Guess;
 use super::progress::{Progress, Total};
-use super::{Cell, Dialect, Found, Input, convert, csv, import, jsonl};
+use super::{Cell, Dialect, Found, Input, csv, import, jsonl};
 use crate::args::FileFormat;
 use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatch;
@@ -118,7 +118,7 @@ fn json_lines_have_the_columns_of_all_their_objects() {
 fn cells_become_values() {
     let style = TextStyle::default();
     let json = |text: &str| Cell::Json(serde_json::from_str(text).unwrap());
-    let convert = |cell, ty: Type| convert(cell, &ty, &style).unwrap();
+    let convert = |cell: Cell, ty: Type| cell.converted(&ty, &style).unwrap();
     assert_eq!(convert(Cell::Text("7".to_owned()), Type::Int4), Value::Int4(7));
     assert_eq!(convert(json("[1, 2.5]"), Type::Vector(2)), Value::Vector(vec![1.0, 2.5]));
     assert_eq!(convert(json("\"2\""), Type::Int2), Value::Int2(2));
@@ -189,7 +189,7 @@ fn what_is_written_is_read() {
         for row in 0..batch.num_rows() {
             let cells = source.next().unwrap().unwrap().cells.unwrap();
             for (cell, (ty, texts)) in cells.into_iter().zip(&everything) {
-                assert_eq!(convert(cell, ty, &style).unwrap(), value(texts[row], ty), "{format:?} {ty} {row}");
+                assert_eq!(cell.converted(ty, &style).unwrap(), value(texts[row], ty), "{format:?} {ty} {row}");
             }
         }
         assert!(source.next().unwrap().is_none());

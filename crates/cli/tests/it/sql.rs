@@ -113,6 +113,19 @@ fn data_for_copy_on_the_command_line_come_from_it_or_from_standard_input() {
 }
 
 #[test]
+fn data_for_copy_that_are_no_text_come_from_standard_input_alone() {
+    let place = Place::new();
+    place.sql("CREATE TABLE t (v vector(1))");
+    let copy = "COPY t (v) FROM STDIN (FORMAT fvecs)";
+    let ran = place.run("sql", &["-c", copy, "-c", "SELECT * FROM t"], "\u{1}\0\0\0AA\nA\u{1}\0\0\0\\.\nA");
+    assert!(ran.text.starts_with("COPY 2\n"), "{}", ran.text);
+    assert_eq!(place.sql("SELECT count(*) AS count FROM t"), "count\n2\n");
+    let ran = place.run("sql", &[], &format!("{copy};\nSELECT 7 AS seven"));
+    assert!(ran.text.contains("ERROR:  0A000: COPY of other data than text among statements"), "{}", ran.text);
+    assert!(ran.text.contains(" seven "), "{}", ran.text);
+}
+
+#[test]
 fn json_is_an_array_for_each_statement() {
     let place = Place::new();
     let sql = "CREATE TABLE t (a int, b jsonb); INSERT INTO t VALUES (1, '{\"x\": [1]}'), (2, NULL); \

@@ -110,6 +110,12 @@ impl KeyCache {
         Self(Mutex::new(Cache { budget, ..Cache::default() }))
     }
 
+    /// How many bytes of keys and entries may be put at once.
+    #[must_use]
+    pub fn share(&self) -> usize {
+        self.0.lock().budget / SHARE
+    }
+
     /// What a reader as of a commit is told of a stretch, in order.
     #[must_use]
     pub fn get(&self, index: Incarnation, asked: &Stretch, at: Lsn) -> Vec<Part> {

@@ -106,7 +106,7 @@ impl Experience {
     /// Whether a key is to be read first even if it gives many rows, as this share of the candidates passes: where the
     /// rows that pass lie far from what is searched for, candidates were in vain.
     fn is_rare(&self, share: f64) -> bool {
-        let again = || self.executions.fetch_add(1, Ordering::Relaxed).is_multiple_of(Self::AGAIN);
+        let again = || self.executions.fetch_add(1, Ordering::Relaxed).wrapping_add(1).is_multiple_of(Self::AGAIN);
         share * (RARE as f64) < 1.0 && !again()
     }
 }
@@ -120,7 +120,7 @@ impl Filtered<'_> {
         if self.bounds.sources.is_empty() {
             return Ok(self.ask(self.k, None).filter(|found| found.len() == self.k));
         }
-        let way = Access::exact(self.table, self.bounds).into_iter().next();
+        let way = self.access();
         let filter = way.as_ref().and_then(filter_of);
         if let Some(rows) = filter.as_ref().and_then(|filter| self.filters.get(filter, self.view.lsn())) {
             return self.by_set(&rows);
@@ -137,6 +137,16 @@ impl Filtered<'_> {
         }
         let share = learnt.unwrap_or(1.0 / FIRST);
         self.by_candidates(&way, share.max(1.0 / RARE as f64))
+    }
+
+    /// What gives the rows that pass. Entries that the transaction itself has written, of a key that it has made, are nothing to
+    /// be kept for others: after a rollback the next key has the same number.
+    fn access(&self) -> Option<Access> {
+        let is_shared = |way: &Access| match way {
+            Access::Keys { index, .. } => !self.view.has_written_keys(*index),
+            _ => true,
+        };
+        Access::exact(self.table, self.bounds).into_iter().next().filter(is_shared)
     }
 
     /// The rows that pass are known.
@@ -234,7 +244,7 @@ impl Filtered<'_> {
         if self.bounds.sources.is_empty() {
             return Ok(String::new());
         }
-        let access = Access::exact(self.table, self.bounds).into_iter().next();
+        let access = self.access();
         let kept = access.as_ref().and_then(filter_of).and_then(|filter| self.filters.get(&filter, self.view.lsn()));
         let percent = |rows: u64| 100.0 * rows as f64 / self.entries().max(1.0);
         let few = match &kept {
@@ -268,11 +278,12 @@ impl Filtered<'_> {
     fn among(&self, rows: &RoaringTreemap, share: Option<f64>) -> Result<Option<Vec<RowId>>> {
         let is_few = rows.len() <= self.few() as u64;
         self.experience.set(share.filter(|_| !is_few));
-        if rows.len() < self.k as u64 {
-            return Ok(None);
+        let wanted = usize::try_from(rows.len()).map_or(self.k, |rows| rows.min(self.k));
+        if wanted == 0 {
+            return Ok(Some(Vec::new()));
         }
         // Rows without a vector are in no index.
-        Ok(self.ask(self.k, Some(rows)).filter(|found| found.len() == self.k))
+        Ok(self.ask(wanted, Some(rows)).filter(|found| found.len() == wanted))
     }
 
     /// The numbers of the rows that a key gives, if they are not more than so many.
@@ -329,7 +340,8 @@ mod tests {
         assert_eq!(experience.get(), None);
         experience.set(Some(0.0));
         let share = experience.get().unwrap_or(1.0);
-        let tries = (0..10 * Experience::AGAIN).filter(|_| !experience.is_rare(share)).count();
+        assert!(experience.is_rare(share));
+        let tries = (1..10 * Experience::AGAIN).filter(|_| !experience.is_rare(share)).count();
         assert_eq!(tries, 10);
         assert!((0..10).all(|_| !experience.is_rare(0.5)));
     }

@@ -5,6 +5,9 @@ use nodedb_index::key_cache::Part;
 use nodedb_index::{KeyCache, Stretch};
 use nodedb_store::{KeyRange, View};
 
+/// What an entry takes beside its key, at most but for long keys.
+const ENTRY_BYTES: usize = 16;
+
 /// Reads a key index.
 pub struct KeyReader<'a> {
     /// What was read before.
@@ -41,7 +44,7 @@ impl KeyReader<'_> {
     /// Adds the rows of a stretch, but not many more than so many in all.
     fn read(&self, stretch: Stretch, most: usize, rows: &mut Vec<u64>) -> Result<()> {
         let (lower, upper) = stretch.bounds();
-        let mut entries = Vec::new();
+        let (mut entries, mut room) = (Vec::new(), Some(self.keys.share() / 8 * 7));
         let mut stored = self.view.keys(self.index, &KeyRange { lower, upper }, false)?;
         let is_whole = loop {
             if rows.len() > most {
@@ -50,9 +53,13 @@ impl KeyReader<'_> {
             let Some(entry) = stored.next() else { break true };
             let (key, row) = entry?;
             rows.push(row.0);
-            entries.push((key, row.0));
+            // What is more than will be kept is not gathered either.
+            room = room.and_then(|room| room.checked_sub(key.len() + ENTRY_BYTES));
+            if room.is_some() {
+                entries.push((key, row.0));
+            }
         };
-        self.keys.put(self.index, stretch, self.view.lsn(), &entries, is_whole);
+        self.keys.put(self.index, stretch, self.view.lsn(), &entries, is_whole && room.is_some());
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! What the tests of a bad disk work with: scripts of commits, alone and in groups, and the state that they lead to.
 
 use nodedb_base::{Error, Incarnation, Lsn, Result, RowId, Type, Value};
-use nodedb_env::{Clock, Env, Files, ManualClock, SeededRandom, Threads};
+use nodedb_env::{Clock, Env, Files, ManualClock, SeededRandom};
 use nodedb_store::row::{Field, encode};
 use nodedb_store::{OldRow, Store, StoreOptions, Transaction, TransactionOptions, TreesKind};
 use std::cell::RefCell;
@@ -30,7 +30,7 @@ pub struct World(Env);
 impl World {
     pub fn new(files: &(impl Files + Clone + 'static)) -> Self {
         let (clock, random) = (Arc::new(GroupingClock::default()), Arc::new(SeededRandom::new(1)));
-        Self(Env { files: Arc::new(files.clone()), clock, random, spawn: Arc::new(Threads) })
+        Self(Env { files: Arc::new(files.clone()), clock, random, ..Env::memory() })
     }
 
     pub fn open(&self) -> Result<Store> {

@@ -1,31 +1,11 @@
-//! COPY ... FROM STDIN: rows as text or CSV, all or nothing.
+//! Rows as text and as CSV.
 
-use crate::dml::{Change, no_column};
-use crate::engine::Engine;
-use crate::outcome::Tag;
-use crate::parse;
-use crate::planner::no_relation;
-use crate::statement::Statement;
-use crate::types::parse as parse_text;
-use nodedb_base::{Error, Result, Value};
-use nodedb_store::Transaction;
-use nodedb_store::catalog::Table;
-use sqlparser::ast::{CopyLegacyCsvOption, CopyLegacyOption, CopyOption, CopySource, CopyTarget, Statement as Ast};
+use nodedb_base::{Error, Result};
+use sqlparser::ast::{CopyLegacyCsvOption, CopyLegacyOption, CopyOption};
 
-/// Most bytes of one COPY.
-const MAX_COPY_BYTES: usize = 256 << 20;
-
-/// A COPY ... FROM STDIN that was read.
+/// How rows are written as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CopyIn {
-    table: String,
-    columns: Vec<String>,
-    format: Format,
-    data: Vec<u8>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Format {
+pub struct TextFormat {
     csv: bool,
     delimiter: u8,
     null: String,
@@ -34,108 +14,18 @@ struct Format {
     escape: u8,
 }
 
-impl CopyIn {
-    /// The COPY that `ast` is, if it is one.
+impl TextFormat {
+    /// What the options of a COPY say.
     ///
     /// # Errors
-    /// `Statement` (0A000, 22023).
-    pub fn bind(ast: &Ast) -> Result<Option<Self>> {
-        let Ast::Copy { source, to, target, options, legacy_options, values } = ast else { return Ok(None) };
-        let CopySource::Table { table_name, columns } = source else {
-            return Err(Error::unsupported("COPY of a query"));
-        };
-        if *to || !matches!(target, CopyTarget::Stdin) || !values.is_empty() {
-            return Err(Error::unsupported("COPY other than FROM STDIN"));
-        }
-        let format = Format::from_options(options, legacy_options)?;
-        let (table, columns) = (parse::relation(table_name)?, columns.iter().map(parse::name).collect());
-        Ok(Some(Self { table, columns, format, data: Vec::new() }))
-    }
-
-    /// Takes more data.
-    ///
-    /// # Errors
-    /// `Limit` (54000).
-    pub fn write(&mut self, data: &[u8]) -> Result<()> {
-        if self.data.len() + data.len() > MAX_COPY_BYTES {
-            return Err(Error::limit("54000", format!("COPY of more than {MAX_COPY_BYTES} bytes"))
-                .with_hint("Use import for bulk loads, or copy in parts."));
-        }
-        self.data.extend_from_slice(data);
-        Ok(())
-    }
-
-    /// Fails unless the table and the columns are there.
-    ///
-    /// # Errors
-    /// `Statement` (42P01, 42703).
-    pub fn check(&self, tx: &Transaction) -> Result<()> {
-        tx.check_writable("COPY FROM")?;
-        let table = tx.catalog().table(&self.table).ok_or_else(|| no_relation(&self.table))?;
-        self.target_columns(table).map(|_| ())
-    }
-
-    fn target_columns(&self, table: &Table) -> Result<Vec<usize>> {
-        if self.columns.is_empty() {
-            return Ok((0..table.columns.len()).collect());
-        }
-        self.columns.iter().map(|name| table.column(name).ok_or_else(|| no_column(name, &table.name))).collect()
-    }
-
-    /// Puts all rows.
-    ///
-    /// # Errors
-    /// `Statement` (22P04 and those of the values), `Constraint`, `Limit`.
-    pub async fn finish(&self, engine: &Engine, statement: Statement<'_>, tx: &mut Transaction) -> Result<Tag> {
-        let text = std::str::from_utf8(&self.data)
-            .map_err(|_| Error::statement("22021", "invalid byte sequence for encoding \"UTF8\""))?;
-        let mut change = Change::new(engine, statement, tx, &self.table, "COPY FROM", false)?;
-        let columns = self.target_columns(change.table())?;
-        let mut records = Records { rest: text, format: &self.format, line: 0 };
-        if self.format.header {
-            records.next().transpose()?;
-        }
-        while let Some(record) = records.next() {
-            let line = records.line;
-            let context = |e: Error| {
-                if e.report().detail.is_some() { e } else { e.with_detail(format!("COPY {}, line {line}", self.table)) }
-            };
-            let row = self.row(&change, &columns, record?).map_err(context)?;
-            let row = crate::dml::insert::fill_defaults(&change, &columns, row).await.map_err(context)?;
-            change.insert(row).map_err(context)?;
-        }
-        change.finish()?;
-        Ok(Tag::rows_changed("COPY", change.count))
-    }
-
-    fn row(&self, change: &Change<'_>, columns: &[usize], record: Vec<Option<String>>) -> Result<Vec<Value>> {
-        if record.len() > columns.len() {
-            return Err(Error::statement("22P04", "extra data after last expected column"));
-        }
-        let mut row = Vec::with_capacity(columns.len());
-        let mut fields = record.into_iter();
-        for at in columns {
-            let Some(column) = change.table().columns.get(*at) else { continue };
-            let Some(field) = fields.next() else {
-                return Err(Error::statement("22P04", format!("missing data for column \"{}\"", column.name)));
-            };
-            row.push(match field {
-                Some(text) => parse_text(&text, &column.ty, change.statement.style())?,
-                None => Value::Null,
-            });
-        }
-        Ok(row)
-    }
-}
-
-impl Format {
-    fn from_options(options: &[CopyOption], legacy: &[CopyLegacyOption]) -> Result<Self> {
+    /// `Statement` (0A000).
+    pub fn from_options(options: &[CopyOption], legacy: &[CopyLegacyOption]) -> Result<Self> {
         let mut format =
             Self { csv: false, delimiter: 0, null: "\\N".into(), header: false, quote: b'"', escape: b'"' };
         let (mut null, mut escape) = (None, None);
         for option in options {
             match option {
-                CopyOption::Format(name) => format.csv = is_csv(&name.value)?,
+                CopyOption::Format(name) => format.csv = name.value.eq_ignore_ascii_case("csv"),
                 CopyOption::Delimiter(c) => format.delimiter = single("delimiter", *c)?,
                 CopyOption::Null(text) => null = Some(text.clone()),
                 CopyOption::Header(header) => format.header = *header,
@@ -172,15 +62,6 @@ impl Format {
     }
 }
 
-fn is_csv(name: &str) -> Result<bool> {
-    match name.to_lowercase().as_str() {
-        "csv" => Ok(true),
-        "text" => Ok(false),
-        "binary" => Err(Error::unsupported("COPY ... (FORMAT binary)")),
-        _ => Err(Error::statement("22023", format!("COPY format \"{name}\" not recognized"))),
-    }
-}
-
 fn single(what: &str, c: char) -> Result<u8> {
     u8::try_from(c)
         .ok()
@@ -189,11 +70,11 @@ fn single(what: &str, c: char) -> Result<u8> {
 }
 
 /// The records of the data, `None` for a NULL field.
-struct Records<'a> {
+pub struct Records<'a> {
     rest: &'a str,
-    format: &'a Format,
+    format: &'a TextFormat,
     /// The line that the last record started on, from 1.
-    line: usize,
+    pub line: usize,
 }
 
 impl Iterator for Records<'_> {
@@ -208,7 +89,19 @@ impl Iterator for Records<'_> {
     }
 }
 
-impl Records<'_> {
+impl<'a> Records<'a> {
+    /// Of `data`, without its header.
+    ///
+    /// # Errors
+    /// `Statement` (22P04, 22021) if the header is malformed.
+    pub fn new(data: &'a str, format: &'a TextFormat) -> Result<Self> {
+        let mut records = Self { rest: data, format, line: 0 };
+        if format.header {
+            records.next().transpose()?;
+        }
+        Ok(records)
+    }
+
     fn text(&mut self) -> Result<Vec<Option<String>>> {
         let (line, rest) = self.rest.split_once('\n').unwrap_or((self.rest, ""));
         self.rest = rest;
@@ -235,7 +128,7 @@ impl Records<'_> {
     }
 
     fn csv(&mut self) -> Result<Vec<Option<String>>> {
-        let Format { delimiter, quote, escape, .. } = *self.format;
+        let TextFormat { delimiter, quote, escape, .. } = *self.format;
         let bytes = self.rest.as_bytes();
         let (mut fields, mut field) = (Vec::new(), Vec::new());
         let (mut quoted, mut inside, mut at) = (false, false, 0);
@@ -293,7 +186,7 @@ mod tests {
 
     fn records(csv: bool, data: &str) -> Vec<Vec<Option<String>>> {
         let options = if csv { vec![CopyOption::Format("csv".into())] } else { vec![] };
-        let format = Format::from_options(&options, &[]).unwrap();
+        let format = TextFormat::from_options(&options, &[]).unwrap();
         Records { rest: data, format: &format, line: 0 }.collect::<Result<_>>().unwrap()
     }
 
