@@ -11,7 +11,7 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use nodedb_base::{Batch, CatalogChange, Error, Incarnation, KeyEntry, LargeValue, Lsn, RowChange, RowId, RowOp};
-use nodedb_env::{Env, File, Files, ManualClock, MemoryFiles, OpenMode, SeededRandom, Threads};
+use nodedb_env::{Env, File, Files, ManualClock, MemoryFiles, OpenMode, SeededRandom};
 use nodedb_store::log::{CommitLog, FileLog, LogOptions, Record, Recovered, check, rescue};
 use nodedb_store::{Store, StoreOptions, TransactionOptions, TreesKind};
 use std::path::Path;
@@ -416,7 +416,7 @@ fn a_store(files: &MemoryFiles, u: &mut Unstructured<'_>) -> Result<()> {
         files: Arc::new(files.clone()),
         clock: Arc::new(ManualClock::new(1)),
         random: Arc::new(SeededRandom::new(1)),
-        spawn: Arc::new(Threads),
+        ..Env::memory()
     };
     let options = StoreOptions { segment_bytes: OPTIONS.segment_bytes, ..StoreOptions::default() };
     let store = match Store::open_with(env, Path::new("/db"), TreesKind::Rebuilt, options) {

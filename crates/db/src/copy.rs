@@ -14,10 +14,10 @@ impl Core {
     /// Runs a COPY from a file; one from STDIN is to be given its data.
     pub(crate) async fn start_copy(&mut self, copy: &CopyIn) -> Result<Answer> {
         self.with_transaction(false, |_, _, tx| copy.check(tx))?;
-        let mut copy = copy.clone();
-        let Some(path) = copy.file().map(Path::to_path_buf) else { return Ok(Answer::CopyIn(copy)) };
-        read_file(&*self.db.env.outside, &path, |piece| copy.write(piece))?;
-        self.work(Work::Copy(&copy)).await
+        let mut filled = copy.clone();
+        let Some(path) = copy.file() else { return Ok(Answer::CopyIn(filled)) };
+        read_file(&*self.db.env.outside, path, |piece| filled.write(piece))?;
+        self.work(Work::Copy(&filled)).await
     }
 }
 

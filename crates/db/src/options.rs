@@ -10,7 +10,8 @@ use std::time::Duration;
 pub struct Options {
     /// Memory for everything, in bytes. It is shared out: a quarter to the block cache, a quarter to queries
     /// (which spill to disk beyond), a quarter to derived indexes, a tenth to the writes of one transaction, a
-    /// thirty-second to sets of rows that filters gave and one to entries of keys that they read, at most 24 MiB to memtables; the rest is left to what cannot be counted.
+    /// thirty-second to sets of rows that filters gave and one to entries of keys that they read, at most 24 MiB to
+    /// memtables; the rest is left to what cannot be counted.
     pub memory: u64,
     /// Memory for data that is in the log only, in bytes; `None` is its share of `memory`.
     pub memtable_bytes: Option<u64>,

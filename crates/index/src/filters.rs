@@ -279,6 +279,20 @@ mod tests {
         assert_eq!(cache.filters.values().map(Known::bytes).sum::<usize>(), cache.bytes);
     }
 
+    /// Rows that come one by one take what rows take that come at once.
+    #[test]
+    fn a_set_that_grows_is_measured_anew() {
+        let cache = FilterCache::new(128 * OVERHEAD);
+        let all = Filter { index: INDEX, stretches: vec![Stretch::new(&Bound::Unbounded, &Bound::Unbounded)] };
+        let mut rows = Rows::new();
+        cache.put(all.clone(), Lsn(0), Arc::default());
+        for row in 0..1000 {
+            let batch = Batch { rows: vec![change(&mut rows, row, Some(1))], ..Batch::default() };
+            cache.committed(Lsn(row + 1), &batch);
+        }
+        assert_eq!(cache.get(&all, Lsn(1000)).map(|rows| rows.len()), Some(1000));
+    }
+
     #[test]
     fn what_was_not_asked_for_the_longest_goes() {
         let cache = FilterCache::new(10 * OVERHEAD);

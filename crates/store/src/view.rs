@@ -131,7 +131,7 @@ impl View {
     /// Whether the transaction itself has written entries of a key index, as when it has made it.
     #[must_use]
     pub fn has_written_keys(&self, index: Incarnation) -> bool {
-        let all = KeyRange { lower: Bound::Unbounded, upper: Bound::Unbounded }.within(index);
+        let all = KeyRange::prefix(&index.0.to_be_bytes());
         self.writes.keys((all.lower(), all.upper())).next().is_some()
     }
 

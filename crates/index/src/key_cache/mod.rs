@@ -83,6 +83,8 @@ const MOST_LOGGED: usize = 4096;
 const MOST_INDEXES: usize = 256;
 /// What a piece takes beside its entries, in bytes.
 const OVERHEAD: usize = 256;
+/// What an entry takes beside its key, with its part of what its piece does; more where keys are long.
+pub const ENTRY_BYTES: usize = 16;
 /// What is put at once may take this part of the budget.
 const SHARE: usize = 4;
 
@@ -110,10 +112,11 @@ impl KeyCache {
         Self(Mutex::new(Cache { budget, ..Cache::default() }))
     }
 
-    /// How many bytes of keys and entries may be put at once.
+    /// Entries of which each takes [`ENTRY_BYTES`] and its key are kept when they are put at once, if they take no more.
     #[must_use]
-    pub fn share(&self) -> usize {
-        self.0.lock().budget / SHARE
+    pub fn room(&self) -> usize {
+        // What pieces take beside their entries counts where keys are long.
+        self.0.lock().budget / SHARE / 8 * 7
     }
 
     /// What a reader as of a commit is told of a stretch, in order.

@@ -145,6 +145,21 @@ fn what_is_large_is_not_kept() {
     assert_eq!(cache.0.lock().pieces.len(), 1);
 }
 
+/// Short keys and long ones.
+#[test]
+fn what_fills_the_room_is_kept() {
+    for long in [2, 100, 3000, 8000] {
+        let cache = KeyCache::new(1 << 20);
+        let asked = Stretch::new(&Bound::Unbounded, &Bound::Unbounded);
+        let _ = cache.get(INDEX, &asked, Lsn(0));
+        let fitting = (cache.room() / (long + ENTRY_BYTES)) as u16;
+        let key = |n: u16| [&n.to_be_bytes()[..], &vec![7; long - 2]].concat();
+        let entries: Vec<_> = (0..fitting).map(|n| (key(n), u64::from(n))).collect();
+        cache.put(INDEX, asked, Lsn(0), &entries, false);
+        assert!(!cache.0.lock().pieces.is_empty(), "{long}");
+    }
+}
+
 /// Indexes that are gone are forgotten, whatever their number was.
 #[test]
 fn many_indexes_are_not_followed_for_ever() {

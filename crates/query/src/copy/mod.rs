@@ -196,9 +196,8 @@ impl CopyIn {
         let names = rows.names();
         if self.columns.is_empty() {
             let column = |name: &String| {
-                let same = |other: &&nodedb_store::catalog::Column| other.name.eq_ignore_ascii_case(name);
-                let found = table.column(name).or_else(|| table.columns.iter().position(|other| same(&other)));
-                found.ok_or_else(|| no_column(name, &table.name))
+                let same = || table.columns.iter().position(|other| other.name.eq_ignore_ascii_case(name));
+                table.column(name).or_else(same).ok_or_else(|| no_column(name, &table.name))
             };
             let columns = distinct(names.iter().map(column).collect::<Result<_>>()?, table)?;
             return Ok((columns, (0..names.len()).collect()));
@@ -281,23 +280,30 @@ impl<'a> CellRows<'a> {
 
 /// The format that is none of text: the one that is named, else the one that the file's name ends with.
 fn cell_format(options: &[CopyOption], file: Option<&Path>) -> Result<Option<CellFormat>> {
-    let named = options.iter().find_map(|option| match option {
-        CopyOption::Format(name) => Some(name.value.as_str()),
-        _ => None,
-    });
-    let format = match named.map(|name| (name, name.to_ascii_lowercase())) {
+    let (mut named, mut other) = (None, None);
+    for option in options {
+        match option {
+            CopyOption::Format(_) if named.is_some() => {
+                return Err(Error::statement("42601", "conflicting or redundant options"));
+            }
+            CopyOption::Format(name) => named = Some(name.value.as_str()),
+            option => other = Some(option),
+        }
+    }
+    let format = match named {
         None => file.and_then(Path::extension).and_then(|end| CellFormat::named(&end.to_string_lossy())),
-        Some((name, lower)) => match (lower.as_str(), CellFormat::named(name)) {
-            ("csv" | "text", _) => None,
-            ("binary", _) => return Err(Error::unsupported("COPY ... (FORMAT binary)")),
-            (_, None) => return Err(Error::statement("22023", format!("COPY format \"{name}\" not recognized"))),
-            (_, format) => format,
-        },
+        Some(name) if ["csv", "text"].iter().any(|text| name.eq_ignore_ascii_case(text)) => None,
+        Some(name) if name.eq_ignore_ascii_case("binary") => {
+            return Err(Error::unsupported("COPY ... (FORMAT binary)"));
+        }
+        Some(name) => {
+            let unknown = || Error::statement("22023", format!("COPY format \"{name}\" not recognized"));
+            Some(CellFormat::named(name).ok_or_else(unknown)?)
+        }
     };
-    let other = options.iter().find(|option| !matches!(option, CopyOption::Format(_)));
-    match (format, other) {
-        (Some(_), Some(other)) => Err(only_text(&other.to_string())),
-        _ => Ok(format),
+    match other.filter(|_| format.is_some()) {
+        Some(other) => Err(only_text(&other.to_string())),
+        None => Ok(format),
     }
 }
 

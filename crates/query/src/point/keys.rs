@@ -1,12 +1,9 @@
 //! The rows that ranges of a key give, by way of the key cache.
 
 use nodedb_base::{Incarnation, Result};
-use nodedb_index::key_cache::Part;
+use nodedb_index::key_cache::{ENTRY_BYTES, Part};
 use nodedb_index::{KeyCache, Stretch};
 use nodedb_store::{KeyRange, View};
-
-/// What an entry takes beside its key, at most but for long keys.
-const ENTRY_BYTES: usize = 16;
 
 /// Reads a key index.
 pub struct KeyReader<'a> {
@@ -44,7 +41,7 @@ impl KeyReader<'_> {
     /// Adds the rows of a stretch, but not many more than so many in all.
     fn read(&self, stretch: Stretch, most: usize, rows: &mut Vec<u64>) -> Result<()> {
         let (lower, upper) = stretch.bounds();
-        let (mut entries, mut room) = (Vec::new(), Some(self.keys.share() / 8 * 7));
+        let (mut entries, mut room) = (Vec::new(), Some(self.keys.room()));
         let mut stored = self.view.keys(self.index, &KeyRange { lower, upper }, false)?;
         let is_whole = loop {
             if rows.len() > most {
