@@ -3,7 +3,7 @@
 use crate::values::{any_type, any_value};
 use arbitrary::{Result, Unstructured};
 use nodedb_base::key::{KeyOrder, after_prefix, decode, encode};
-use nodedb_base::{Numeric, Reader, Type, Value};
+use nodedb_base::{Numeric, Reader, SparseVector, Type, Value};
 use std::cmp::Ordering;
 
 fn key(value: &Value, order: KeyOrder) -> Vec<u8> {
@@ -33,6 +33,13 @@ fn compare(a: &Value, b: &Value) -> Ordering {
             let differ = a.items.iter().zip(&b.items).map(|(a, b)| elements(a, b)).find(|order| order.is_ne());
             differ.unwrap_or(a.items.len().cmp(&b.items.len()))
         }
+        (Value::Vector(a), Value::Vector(b)) => numbers(a, b),
+        (Value::Halfvec(a), Value::Halfvec(b)) => {
+            let [a, b] = [a, b].map(|v| v.iter().map(|n| n.to_f32()).collect::<Vec<_>>());
+            numbers(&a, &b)
+        }
+        (Value::Sparsevec(a), Value::Sparsevec(b)) => numbers(&dense(a), &dense(b)),
+        (Value::Bit(a), Value::Bit(b)) => a.bits().cmp(b.bits()),
         (a, b) => panic!("{a:?} and {b:?} are not of one type"),
     }
 }
@@ -43,6 +50,20 @@ fn elements(a: &Value, b: &Value) -> Ordering {
         (false, false) => compare(a, b),
         (a, b) => a.cmp(&b),
     }
+}
+
+/// One by one, the shorter of two that begin alike first.
+fn numbers(a: &[f32], b: &[f32]) -> Ordering {
+    let differ = a.iter().zip(b).map(|(a, b)| floats(f64::from(*a), f64::from(*b))).find(|order| order.is_ne());
+    differ.unwrap_or(a.len().cmp(&b.len()))
+}
+
+fn dense(sparse: &SparseVector) -> Vec<f32> {
+    let mut numbers = vec![0.0; sparse.dimensions as usize];
+    for (index, value) in sparse.indices.iter().zip(&sparse.values) {
+        numbers[*index as usize] = *value;
+    }
+    numbers
 }
 
 /// NaN is above all numbers and equal to itself; -0 is 0.

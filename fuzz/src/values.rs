@@ -1,13 +1,18 @@
 //! Types and values that the targets make out of what the fuzzer hands them.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use nodedb_base::{Array, Interval, Numeric, Type, Value};
+use half::f16;
+use nodedb_base::{Array, BitString, Interval, Numeric, SparseVector, Type, Value};
 
 /// A type, as a column can have it.
 pub fn any_type(u: &mut Unstructured<'_>) -> Result<Type> {
-    Ok(match u.int_in_range(0..=18)? {
+    Ok(match u.int_in_range(0..=22)? {
         17 => Type::Array(Box::new(scalar_type(u)?)),
         18 => Type::Vector(u.int_in_range(1..=300)?),
+        19 => Type::Halfvec(u.int_in_range(1..=300)?),
+        20 => Type::Sparsevec(u.int_in_range(1..=300)?),
+        21 => Type::Bit(u.int_in_range(1..=300)?),
+        22 => Type::Varbit(u.int_in_range(1..=300)?),
         _ => scalar_type(u)?,
     })
 }
@@ -69,7 +74,32 @@ pub fn any_value(ty: &Type, u: &mut Unstructured<'_>) -> Result<Value> {
             let first = <[f32; 4]>::arbitrary(u)?;
             Value::Vector(first.into_iter().cycle().take(*n as usize).collect())
         }
+        Type::Halfvec(n) => {
+            let first = <[u16; 4]>::arbitrary(u)?.map(f16::from_bits);
+            Value::Halfvec(first.into_iter().cycle().take(*n as usize).collect())
+        }
+        Type::Sparsevec(n) => Value::Sparsevec(sparse(*n, u)?),
+        Type::Bit(n) => Value::Bit(bits(*n, u)?),
+        Type::Varbit(n) => Value::Bit(bits(u.int_in_range(0..=*n)?, u)?),
     })
+}
+
+fn sparse(dimensions: u32, u: &mut Unstructured<'_>) -> Result<SparseVector> {
+    let mut indices = Vec::new();
+    for index in 0..dimensions {
+        if u.ratio(1, 8)? {
+            indices.push(index);
+        }
+    }
+    let values = indices.iter().map(|_| Ok(f32::from(u.int_in_range(1..=i16::MAX)?) / 16.0)).collect::<Result<_>>()?;
+    Ok(SparseVector { dimensions, indices, values })
+}
+
+fn bits(len: u32, u: &mut Unstructured<'_>) -> Result<BitString> {
+    let bytes = u.bytes(len.div_ceil(8) as usize)?.to_vec();
+    let all = BitString { len: len.next_multiple_of(8), bytes };
+    // The bits behind the last are zero.
+    Ok(all.resized(len))
 }
 
 /// A text, now and then so long that it lies out of line.

@@ -196,7 +196,7 @@ fn decode_value(ty: &Type, flip: u8, r: &mut Reader<'_>) -> Result<Value> {
         Type::Interval => Value::Interval(decode_interval(flip, r)?),
         Type::Array(element) => Value::Array(decode_array(element, flip, r)?),
         Type::Vector(_) => Value::Vector(decode_numbers(flip, r)?),
-        Type::Halfvec(_) => Value::Halfvec(decode_numbers(flip, r)?.into_iter().map(f16::from_f32).collect()),
+        Type::Halfvec(_) => Value::Halfvec(decode_halves(flip, r)?),
         Type::Sparsevec(_) => {
             let vector = SparseVector::from_ordered_bytes(&decode_bytes(flip, r)?);
             Value::Sparsevec(vector.ok_or_else(|| r.damaged("a sparse vector that no value is"))?)
@@ -220,6 +220,16 @@ fn decode_numbers(flip: u8, r: &mut Reader<'_>) -> Result<Vec<f32>> {
             _ => return Err(r.damaged("unknown mark of a number")),
         }
     }
+}
+
+fn decode_halves(flip: u8, r: &mut Reader<'_>) -> Result<Vec<f16>> {
+    let numbers = decode_numbers(flip, r)?;
+    let half = |number: f32| {
+        let half = f16::from_f32(number);
+        let is_half = ordered_f32(half.to_f32()) == ordered_f32(number);
+        if is_half { Ok(half) } else { Err(r.damaged("a number that is no half")) }
+    };
+    numbers.into_iter().map(half).collect()
 }
 
 fn decode_bits(flip: u8, r: &mut Reader<'_>) -> Result<BitString> {
@@ -338,6 +348,17 @@ mod tests {
 
     fn orders() -> impl Strategy<Value = KeyOrder> {
         (any::<bool>(), any::<bool>()).prop_map(|(descending, nulls_first)| KeyOrder { descending, nulls_first })
+    }
+
+    #[test]
+    fn numbers_that_are_no_halves_are_refused() {
+        let order = KeyOrder { descending: false, nulls_first: false };
+        let read =
+            |v: Vec<f32>| decode(&Type::Halfvec(1), order, &mut Reader::new(&key(&Value::Vector(v), order), "key"));
+        assert_eq!(read(vec![0.5]).unwrap(), Value::Halfvec(vec![f16::from_f32(0.5)]));
+        for number in [0.1, f32::MAX, 1e-30] {
+            assert_eq!(read(vec![number]).unwrap_err().sqlstate().as_str(), "XX001", "{number}");
+        }
     }
 
     /// Two values, the way they compare, and their type.
